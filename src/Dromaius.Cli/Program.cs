@@ -1,0 +1,2 @@
+Console.WriteLine("dromaius");
+return 0;

@@ -1,0 +1,98 @@
+using System.Collections.Concurrent;
+
+namespace Dromaius.Core.Time;
+
+/// <summary>
+/// The thread that runs timers, completions and monitor commands, each under the machine lock. Other threads hand it work
+/// with <see cref="Post"/>.
+/// </summary>
+public sealed class EventLoop
+{
+    private readonly Lock _machineLock;
+    private readonly ConcurrentQueue<Action> _posted = new();
+    private readonly List<HostClock> _clocks = [];
+    private readonly SemaphoreSlim _wake = new(0);
+    private int _signalled;
+    private volatile bool _stop;
+
+    public EventLoop(Lock machineLock) => _machineLock = machineLock;
+
+    /// <summary>The machine lock: devices are touched only while it is held.</summary>
+    public Lock MachineLock => _machineLock;
+
+    internal void Add(HostClock clock)
+    {
+        lock (_clocks)
+            _clocks.Add(clock);
+    }
+
+    /// <summary>Runs an action on the loop, under the machine lock, soon.</summary>
+    public void Post(Action action)
+    {
+        _posted.Enqueue(action);
+        Wake();
+    }
+
+    public void Wake()
+    {
+        if (Interlocked.Exchange(ref _signalled, 1) == 0)
+            _wake.Release();
+    }
+
+    /// <summary>Ends <see cref="Run"/> after the current action.</summary>
+    public void Stop()
+    {
+        _stop = true;
+        Wake();
+    }
+
+    /// <summary>Runs until <see cref="Stop"/>.</summary>
+    public void Run()
+    {
+        while (!_stop)
+        {
+            RunDue();
+            var wait = NextWait();
+            if (wait != 0)
+            {
+                if (_wake.Wait(wait))
+                    Volatile.Write(ref _signalled, 0);
+            }
+        }
+    }
+
+    /// <summary>Runs what is due now, without waiting.</summary>
+    public void RunDue()
+    {
+        lock (_machineLock)
+        {
+            while (!_stop && _posted.TryDequeue(out var action))
+                action();
+            for (var i = 0; i < _clocks.Count && !_stop; i++)
+            {
+                while (_clocks[i].TakeDue() is { } timer)
+                    timer.Fire();
+            }
+        }
+    }
+
+    /// <summary>Milliseconds to wait: 0 for none, -1 for no limit.</summary>
+    private int NextWait()
+    {
+        if (!_posted.IsEmpty)
+            return 0;
+        var wait = long.MaxValue;
+        lock (_clocks)
+        {
+            foreach (var clock in _clocks)
+            {
+                if (clock.Nearest is { } deadline)
+                    wait = Math.Min(wait, deadline - clock.Now);
+            }
+        }
+
+        if (wait == long.MaxValue)
+            return -1;
+        return wait <= 0 ? 0 : (int)Math.Min((wait + 999_999) / 1_000_000, int.MaxValue);
+    }
+}

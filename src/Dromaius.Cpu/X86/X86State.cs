@@ -1,0 +1,222 @@
+using System.Runtime.InteropServices;
+using Dromaius.Jit;
+
+namespace Dromaius.Cpu.X86;
+
+/// <summary>A segment register with its hidden part, limits and bases expanded.</summary>
+[StructLayout(LayoutKind.Sequential)]
+public struct Segment
+{
+    public ulong Base;
+
+    /// <summary>Last valid byte offset (granularity applied).</summary>
+    public uint Limit;
+
+    /// <summary>Descriptor attribute word, as in bits 8 to 23 of the descriptor's second doubleword shifted right by 8: type and S
+    /// (4:0), DPL (6:5), P (7), AVL (12), L (13), D/B (14), G (15).</summary>
+    public ushort Attributes;
+    public ushort Selector;
+
+    /// <summary>Non-zero when the segment was loaded with a null selector (unusable).</summary>
+    public uint Unusable;
+    public uint Pad;
+
+    public readonly int Type => Attributes & 0xF;
+    public readonly bool IsCodeOrData => (Attributes & 0x10) != 0;
+    public readonly bool IsCode => (Attributes & 0x18) == 0x18;
+    public readonly int Dpl => (Attributes >> 5) & 3;
+    public readonly bool Present => (Attributes & 0x80) != 0;
+    public readonly bool Long => (Attributes & 0x2000) != 0;
+    public readonly bool Big => (Attributes & 0x4000) != 0;
+}
+
+/// <summary>Segment register numbers as instruction encodings give them.</summary>
+public enum Seg
+{
+    Es, Cs, Ss, Ds, Fs, Gs,
+}
+
+[StructLayout(LayoutKind.Sequential)]
+public struct DescriptorTable
+{
+    public ulong Base;
+    public ulong Limit;
+}
+
+/// <summary>
+/// What translations are specialised on besides the address. Kept in <see cref="X86State.Mode"/> by
+/// <c>X86Cpu.UpdateMode</c> after every change of CR0, CR4, EFER, XCR0, EFLAGS, CS, SS, DS or ES.
+/// </summary>
+[Flags]
+public enum Mode : uint
+{
+    Cpl = 3,
+    Code32 = 4,
+    Code64 = 8,
+
+    /// <summary>SS.B is set (32-bit stack pointer).</summary>
+    Stack32 = 0x10,
+    Protected = 0x20,
+    V86 = 0x40,
+
+    /// <summary>DS, ES and SS are writable, expand-up, base 0, limit 4 GiB (always set in 64-bit code): no checks needed.</summary>
+    FlatData = 0x80,
+
+    /// <summary>CS has base 0 and limit 4 GiB.</summary>
+    FlatCode = 0x100,
+    Smm = 0x200,
+
+    /// <summary>EFLAGS.TF: blocks are one instruction long and end in a single-step trap.</summary>
+    Trap = 0x400,
+
+    /// <summary>The next instruction is in the shadow of STI or a load of SS: the block is one instruction long and then the
+    /// shadow is cleared.</summary>
+    InterruptShadow = 0x800,
+    Cr0Em = 0x1000,
+    Cr0Ts = 0x2000,
+    Cr0Mp = 0x4000,
+    OsFxsr = 0x8000,
+
+    /// <summary>CR4.OSXSAVE and XCR0 has SSE and AVX: VEX instructions are usable.</summary>
+    Avx = 0x10000,
+
+    /// <summary>CR0.AM, EFLAGS.AC and CPL 3: data accesses check alignment.</summary>
+    AlignCheck = 0x20000,
+
+    /// <summary>CPL &lt;= IOPL (protected mode, not V86): IN, OUT, CLI and STI need no further check.</summary>
+    IoAllowed = 0x40000,
+
+    /// <summary>CR4.OSXSAVE (XGETBV, XSAVE are usable).</summary>
+    OsXsave = 0x80000,
+
+    /// <summary>DR7 has an enabled instruction breakpoint: each instruction looks.</summary>
+    CodeBreakpoints = 0x100000,
+
+    /// <summary>IA32_EFER.LMA: in long mode (64-bit or compatibility).</summary>
+    LongMode = 0x200000,
+
+    /// <summary>MXCSR unmasks an exception: SSE and AVX arithmetic goes through helpers that raise #XM precisely.</summary>
+    SimdExceptions = 0x400000,
+
+    /// <summary>Index of the TLB for data: 0 supervisor, 1 user, 2 supervisor with SMAP enforced.</summary>
+    MmuIndex = 0x3000000,
+}
+
+/// <summary>
+/// How the arithmetic flags are held: <see cref="X86State.CcDst"/> is the result, <see cref="X86State.CcSrc"/> an operand.
+/// For all but <see cref="Eflags"/> the value is family + log2 of the operand size in bytes (0 to 3); results and operands
+/// are significant in their low bits only.
+/// </summary>
+public enum CcOp : uint
+{
+    /// <summary>CcSrc holds CF, PF, AF, ZF, SF and OF in their EFLAGS positions.</summary>
+    Eflags = 0,
+
+    /// <summary>CcSrc: second addend.</summary>
+    Add = 4,
+
+    /// <summary>CcSrc: second addend; CcSrc2: carry in (0 or 1).</summary>
+    Adc = 8,
+
+    /// <summary>CcSrc: subtrahend; the minuend is CcDst + CcSrc. Also CMP and NEG (minuend 0).</summary>
+    Sub = 12,
+
+    /// <summary>CcSrc: subtrahend; CcSrc2: borrow in (0 or 1).</summary>
+    Sbb = 16,
+
+    /// <summary>CF = OF = AF = 0.</summary>
+    Logic = 20,
+
+    /// <summary>CcSrc: CF (0 or 1), kept from before.</summary>
+    Inc = 24,
+    Dec = 28,
+
+    /// <summary>CcSrc: the operand shifted left by count-1 (CF is its top bit; OF is CF xor the result's top bit).</summary>
+    Shl = 32,
+
+    /// <summary>CcSrc: the operand shifted right by count-1 (CF is bit 0; OF is the top bit of CcSrc xor that of the result).</summary>
+    Sar = 36,
+
+    /// <summary>CF = OF = (CcSrc != 0); SF, ZF and PF from CcDst.</summary>
+    Mul = 40,
+
+    /// <summary>BLSI, BLSR, BLSMSK, BZHI: CF = (CcSrc != 0), OF = 0; SF and ZF from CcDst.</summary>
+    Bmi = 44,
+
+    /// <summary>LZCNT, TZCNT: CF = (CcSrc == 0), ZF = (CcDst == 0); others 0.</summary>
+    Count = 48,
+
+    /// <summary>POPCNT: ZF = (CcDst == 0); others 0.</summary>
+    Popcnt = 52,
+}
+
+/// <summary>The state of one x86 processor, in native memory. Generated code reaches it through one base register.</summary>
+[StructLayout(LayoutKind.Sequential)]
+public unsafe struct X86State
+{
+    /// <summary>RAX, RCX, RDX, RBX, RSP, RBP, RSI, RDI, R8 to R15.</summary>
+    public fixed ulong Gpr[16];
+    public ulong Rip;
+    public ulong CcDst, CcSrc, CcSrc2;
+
+    /// <summary>A <see cref="CcOp"/>.</summary>
+    public ulong CcOp;
+
+    /// <summary>EFLAGS without CF, PF, AF, ZF, SF and OF (those follow from the Cc fields); bit 1 set.</summary>
+    public ulong Eflags;
+
+    /// <summary>A <see cref="X86.Mode"/>.</summary>
+    public uint Mode;
+
+    /// <summary>1 in the shadow of STI, 2 of MOV SS / POP SS; 0 outside.</summary>
+    public uint Shadow;
+
+    /// <summary>Base of CS, as the third key of translations.</summary>
+    public ulong CodeBase;
+    public Segment Es, Cs, Ss, Ds, Fs, Gs, Ldt, Tr;
+    public DescriptorTable Gdt, Idt;
+    public ulong Cr0, Cr2, Cr3, Cr4, Cr8;
+    public ulong Xcr0, Efer, Star, Lstar, Cstar, Fmask, KernelGsBase;
+    public ulong SysenterCs, SysenterEsp, SysenterEip;
+    public ulong Pat, TscAux, TscOffset, MiscEnable, FeatureControl, SmBase, Pkru, Xss;
+
+    /// <summary>DR0 to DR3, (4 and 5 unused), DR6, DR7.</summary>
+    public fixed ulong Dr[8];
+
+    // A queued exception (ExitReason.Exception).
+    public uint ExceptionVector;
+    public uint ExceptionError;
+
+    /// <summary>Bit 0: has an error code. Bit 1: software interrupt (INT n, INT3, INTO). Bit 2: INT1.</summary>
+    public uint ExceptionFlags;
+
+    /// <summary>RIP after the instruction, for software interrupts and traps.</summary>
+    public ulong ExceptionNextRip;
+
+    /// <summary>-1, or the vector being delivered (for double faults).</summary>
+    public int Delivering;
+    public uint Halted;
+    public uint InSmm;
+    public uint NmiBlocked;
+
+    // x87 and MMX: physical registers R0 to R7 as 16-byte slots, the low 10 bytes used (an MMX register is the low 8).
+    public fixed ulong FpRegs[16];
+
+    /// <summary>Top of stack, 0 to 7; kept apart from <see cref="FpStatus"/>.</summary>
+    public uint FpTop;
+    public ushort FpControl;
+
+    /// <summary>Status word without TOP.</summary>
+    public ushort FpStatus;
+
+    /// <summary>One bit a physical register, set when empty.</summary>
+    public byte FpEmpty;
+    public ushort FpOpcode;
+    public ushort FpCodeSelector, FpDataSelector;
+    public ulong FpIp, FpDp;
+    public uint Mxcsr;
+
+    /// <summary>YMM0 to YMM15, 32 bytes each; 32-byte aligned when the state is.</summary>
+    public fixed ulong Ymm[64];
+    public EngineState Engine;
+}

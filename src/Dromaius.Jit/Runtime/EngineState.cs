@@ -1,0 +1,92 @@
+using System.Runtime.InteropServices;
+
+namespace Dromaius.Jit;
+
+/// <summary>Why generated code came back.</summary>
+public enum ExitReason : uint
+{
+    None = 0,
+
+    /// <summary>A guest exception is queued in the CPU state.</summary>
+    Exception = 1,
+
+    /// <summary>Go on from the state's program counter (mode changed, interrupts to look at).</summary>
+    Reenter = 2,
+
+    /// <summary>The next instruction must run alone: it writes to its own code.</summary>
+    SingleInsn = 3,
+
+    /// <summary>The processor halted.</summary>
+    Halt = 4,
+}
+
+/// <summary>One TLB entry. A tag is the page address, with low bits set when the fast path must not be taken.</summary>
+[StructLayout(LayoutKind.Sequential)]
+public unsafe struct TlbEntry
+{
+    public const ulong Invalid = 0x800;
+    public const ulong Device = 0x400;
+    public const ulong NotDirty = 0x200;
+    public const ulong ReadOnlyMemory = 0x100;
+
+    public ulong Read;
+    public ulong Write;
+
+    /// <summary>Host address minus guest virtual address, for memory.</summary>
+    public nint Addend;
+
+    /// <summary>Guest physical page address.</summary>
+    public ulong Physical;
+}
+
+/// <summary>A TLB: direct-mapped on the virtual page number.</summary>
+[StructLayout(LayoutKind.Sequential)]
+public unsafe struct TlbTable
+{
+    /// <summary>(entries - 1) * sizeof(TlbEntry).</summary>
+    public ulong Mask;
+    public TlbEntry* Entries;
+}
+
+/// <summary>An entry of the per-CPU cache from address to code.</summary>
+[StructLayout(LayoutKind.Sequential)]
+public unsafe struct JumpCacheEntry
+{
+    public ulong Pc;
+    public ulong CodeBase;
+    public ulong Mode;
+    public byte* Code;
+}
+
+/// <summary>The part of a CPU state that generated code and the engine share.</summary>
+[StructLayout(LayoutKind.Sequential)]
+public unsafe struct EngineState
+{
+    public const int MmuModes = 4;
+    public const int JumpCacheBits = 12;
+    public const int SpillSlots = 64;
+
+    /// <summary>Non-zero: leave generated code at the next check. Set by any thread.</summary>
+    public uint ExitRequest;
+
+    /// <summary>Set by helpers to leave generated code at once.</summary>
+    public ExitReason ExitReason;
+
+    /// <summary>Host stack pointer inside generated code's frame.</summary>
+    public ulong HostStack;
+    public JumpCacheEntry* JumpCache;
+
+    /// <summary>The exit slot that was left through, to be linked; 0 for none.</summary>
+    public ulong LastExit;
+
+    /// <summary>GCHandle of the managed vCPU.</summary>
+    public nint Self;
+    public TlbTable Tlb0, Tlb1, Tlb2, Tlb3;
+
+    /// <summary>Bounce buffer for vector accesses on the slow path.</summary>
+    public fixed ulong Bounce[8];
+
+    /// <summary>Where temporaries go when registers run out.</summary>
+    public fixed ulong Spill[SpillSlots * 4];
+    public ulong Scratch0, Scratch1;
+}
