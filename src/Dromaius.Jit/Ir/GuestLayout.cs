@@ -25,4 +25,7 @@ public sealed class GuestLayout
 
     /// <summary>Offset of the <see cref="EngineState"/>.</summary>
     public required int EngineOffset { get; init; }
+
+    /// <summary>Slow paths of guest memory; needed by units that touch it.</summary>
+    public GuestMemoryCallbacks? Memory { get; init; }
 }
