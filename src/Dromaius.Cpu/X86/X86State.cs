@@ -168,6 +168,9 @@ public unsafe struct X86State
     /// <summary>A <see cref="X86.Mode"/>.</summary>
     public uint Mode;
 
+    /// <summary>Read together with <see cref="Mode"/> when code is looked up; changes when cached look-ups become stale.</summary>
+    public uint JumpGeneration;
+
     /// <summary>1 in the shadow of STI, 2 of MOV SS / POP SS; 0 outside.</summary>
     public uint Shadow;
 
