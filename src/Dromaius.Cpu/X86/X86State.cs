@@ -98,6 +98,10 @@ public enum Mode : uint
     /// <summary>MXCSR unmasks an exception: SSE and AVX arithmetic goes through helpers that raise #XM precisely.</summary>
     SimdExceptions = 0x400000,
 
+    /// <summary>DR7 has an enabled data or I/O breakpoint: blocks are one instruction long and end in the step-trap helper, as
+    /// under <see cref="Trap"/>.</summary>
+    DataBreakpoints = 0x800000,
+
     /// <summary>Index of the TLB for data: 0 supervisor, 1 user, 2 supervisor with SMAP enforced.</summary>
     MmuIndex = 0x3000000,
 }
