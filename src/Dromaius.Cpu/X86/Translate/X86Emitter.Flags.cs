@@ -1,0 +1,365 @@
+using Dromaius.Jit.Ir;
+using Iced.Intel;
+
+namespace Dromaius.Cpu.X86;
+
+/// <summary>A condition on two values: what a condition code became.</summary>
+public readonly record struct FlagTest(Cond Cond, W Width, Val A, Val B)
+{
+    public FlagTest Negated() => this with { Cond = Negate(Cond) };
+
+    private static Cond Negate(Cond cond) => cond switch
+    {
+        Cond.Eq => Cond.Ne,
+        Cond.Ne => Cond.Eq,
+        Cond.ULt => Cond.UGe,
+        Cond.UGe => Cond.ULt,
+        Cond.ULe => Cond.UGt,
+        Cond.UGt => Cond.ULe,
+        Cond.SLt => Cond.SGe,
+        Cond.SGe => Cond.SLt,
+        Cond.SLe => Cond.SGt,
+        Cond.SGt => Cond.SLe,
+        Cond.TestEq => Cond.TestNe,
+        _ => Cond.TestEq,
+    };
+}
+
+/// <remarks>
+/// This file: the lazy arithmetic flags (<see cref="CcOp"/>). Known while translating: which operation the flags come from, and the
+/// values still at hand, so that a compare and its branch meet.
+/// </remarks>
+public sealed partial class X86Emitter
+{
+    public const int FlagC = 1, FlagP = 4, FlagA = 0x10, FlagZ = 0x40, FlagS = 0x80, FlagO = 0x800;
+    public const int ArithmeticFlags = FlagC | FlagP | FlagA | FlagZ | FlagS | FlagO;
+
+    private const int Unknown = -1;
+
+    // The CcOp in force: a known one, or Unknown.
+    private int _ccOp;
+
+    // Operands in force where they are at hand; none: only in the globals.
+    private Val _flagDst, _flagSrc, _flagSrc2;
+
+    // The minuend of a Sub; the two operands of a TEST or AND.
+    private Val _minuend, _testA, _testB;
+
+    // The flags of the current instruction are overwritten before anybody can look.
+    private bool _flagsDead;
+
+    private static Val CcDstGlobal => new(X86Layout.CcDst);
+    private static Val CcSrcGlobal => new(X86Layout.CcSrc);
+    private static Val CcSrc2Global => new(X86Layout.CcSrc2);
+    private static Val CcOpGlobal => new(X86Layout.CcOp);
+
+    private Val FlagDst => _flagDst.IsNone ? CcDstGlobal : _flagDst;
+    private Val FlagSrc => _flagSrc.IsNone ? CcSrcGlobal : _flagSrc;
+    private Val FlagSrc2 => _flagSrc2.IsNone ? CcSrc2Global : _flagSrc2;
+
+    /// <summary>The flags are no longer known in any way.</summary>
+    private void ForgetFlags()
+    {
+        _ccOp = Unknown;
+        ForgetFlagOperands();
+    }
+
+    private void ForgetFlagOperands()
+    {
+        _flagDst = _flagSrc = _flagSrc2 = Val.None;
+        _minuend = _testA = _testB = Val.None;
+    }
+
+    /// <summary>A general register is about to change: operands that named it are lost.</summary>
+    private void GprChanges(int number)
+    {
+        var register = Gpr(number);
+        if (_flagSrc == register)
+            _flagSrc = Val.None;
+        if (_flagDst == register)
+            _flagDst = Val.None;
+        if (_minuend == register)
+            _minuend = Val.None;
+        if (_testA == register || _testB == register)
+            _testA = _testB = Val.None;
+    }
+
+    /// <summary>Records the operation that the flags come from.</summary>
+    private void SetFlags(CcOp family, W w, Val dst, Val src = default, Val src2 = default, Val minuend = default)
+    {
+        if (_flagsDead)
+            return;
+        if (!dst.IsNone)
+            B.Set(CcDstGlobal, dst);
+        if (!src.IsNone)
+            B.Set(CcSrcGlobal, src);
+        if (!src2.IsNone)
+            B.Set(CcSrc2Global, src2);
+        SetCcOp((int)family + (family == CcOp.Eflags ? 0 : (int)w));
+        ForgetFlagOperands();
+        _flagDst = dst;
+        _flagSrc = src;
+        _flagSrc2 = src2;
+        _minuend = minuend;
+    }
+
+    private void SetCcOp(int op)
+    {
+        if (_ccOp != op)
+            B.Set(CcOpGlobal, B.Const(op));
+        _ccOp = op;
+    }
+
+    /// <summary>Sets all arithmetic flags from a value with them in their EFLAGS positions (other bits 0).</summary>
+    public void SetFlagsFromBits(Val bits) => SetFlags(CcOp.Eflags, W.D, Val.None, bits);
+
+    /// <summary>Flags of a logical result; the operands if the result is their AND.</summary>
+    public void SetLogicFlags(W w, Val result, Val testA = default, Val testB = default)
+    {
+        SetFlags(CcOp.Logic, w, result);
+        if (_flagsDead)
+            return;
+        _testA = testA;
+        _testB = testB;
+    }
+
+    /// <summary>All six arithmetic flags in their EFLAGS positions. Afterwards the state holds them that way.</summary>
+    public Val MaterializeFlags()
+    {
+        if (_ccOp != (int)CcOp.Eflags)
+            EmitMaterialize();
+        return FlagSrc;
+    }
+
+    private void EmitMaterialize()
+    {
+        var op = _ccOp == Unknown ? CcOpGlobal : B.Const(_ccOp);
+        var bits = B.Call(FlagHelpers.Arithmetic, op, FlagDst, FlagSrc, FlagSrc2);
+        B.Set(CcSrcGlobal, bits);
+        B.Set(CcOpGlobal, B.Const(0));
+        ForgetFlagOperands();
+        _ccOp = (int)CcOp.Eflags;
+        _flagSrc = bits;
+    }
+
+    /// <summary>CF as 0 or 1.</summary>
+    public Val CarryFlag()
+    {
+        if (_ccOp == Unknown)
+            MaterializeFlags();
+        var w = (W)(_ccOp & 3);
+        var wide = Wide(w);
+        switch ((CcOp)(_ccOp & ~3))
+        {
+            case CcOp.Eflags:
+                return B.And(W.D, FlagSrc, B.Const(FlagC));
+            case CcOp.Add:
+                return B.SetCond(Cond.ULt, w, FlagDst, FlagSrc);
+            case CcOp.Adc:
+                return B.Or(W.D, B.SetCond(Cond.ULt, w, FlagDst, FlagSrc),
+                    B.And(W.D, FlagSrc2, B.SetCond(Cond.Eq, w, FlagDst, FlagSrc)));
+            case CcOp.Sub:
+                return B.SetCond(Cond.ULt, w, Minuend(w), FlagSrc);
+            case CcOp.Sbb:
+                var minuend = B.Add(wide, B.Add(wide, FlagDst, FlagSrc), FlagSrc2);
+                return B.Or(W.D, B.SetCond(Cond.ULt, w, minuend, FlagSrc),
+                    B.And(W.D, FlagSrc2, B.SetCond(Cond.Eq, w, minuend, FlagSrc)));
+            case CcOp.Inc:
+            case CcOp.Dec:
+                return FlagSrc;
+            case CcOp.Shl:
+                return B.Extract(FlagSrc, Bits(w) - 1, 1);
+            case CcOp.Sar:
+                return B.And(W.D, FlagSrc, B.Const(1));
+            case CcOp.Mul:
+            case CcOp.Bmi:
+                return B.SetCond(Cond.Ne, w, FlagSrc, B.Const(0));
+            case CcOp.Count:
+                return B.SetCond(Cond.Eq, w, FlagSrc, B.Const(0));
+            default:
+                return B.Const(0);
+        }
+    }
+
+    /// <summary>A condition code as 0 or 1.</summary>
+    public Val ConditionValue(ConditionCode code)
+    {
+        var test = Condition(code);
+        return B.SetCond(test.Cond, test.Width, test.A, test.B);
+    }
+
+    /// <summary>A condition code as a test for a branch or a selection.</summary>
+    public FlagTest Condition(ConditionCode code)
+    {
+        var number = (int)code - (int)ConditionCode.o;
+        var test = PositiveCondition(number >> 1);
+        return (number & 1) != 0 ? test.Negated() : test;
+    }
+
+    private const int Overflow = 0, Below = 1, Equal = 2, BelowEqual = 3, Sign = 4, Parity = 5, Less = 6, LessEqual = 7;
+
+    private FlagTest PositiveCondition(int condition)
+    {
+        if (_ccOp == Unknown)
+            MaterializeFlags();
+        var w = (W)(_ccOp & 3);
+        FlagTest? test = (CcOp)(_ccOp & ~3) switch
+        {
+            CcOp.Eflags => EflagsCondition(condition),
+            CcOp.Sub => SubCondition(condition, w),
+            CcOp.Logic or CcOp.Bmi or CcOp.Count or CcOp.Popcnt => LogicCondition(condition, w),
+            CcOp.Add => AddCondition(condition, w),
+            CcOp.Inc => IncCondition(condition, w),
+            CcOp.Dec => DecCondition(condition, w),
+            CcOp.Mul when condition == Overflow => new FlagTest(Cond.Ne, w, FlagSrc, B.Const(0)),
+            _ => null,
+        };
+        test ??= ResultCondition(condition, w);
+        if (test is { } found)
+            return found;
+        MaterializeFlags();
+        return EflagsCondition(condition);
+    }
+
+    private FlagTest EflagsCondition(int condition)
+    {
+        var flags = FlagSrc;
+        switch (condition)
+        {
+            case Less:
+                return TestNe(B.Xor(W.D, flags, B.Shr(W.D, flags, B.Const(4))), FlagS);
+            case LessEqual:
+                var less = B.And(W.D, B.Xor(W.D, flags, B.Shr(W.D, flags, B.Const(4))), B.Const(FlagS));
+                return new FlagTest(Cond.Ne, W.D, B.Or(W.D, less, B.And(W.D, flags, B.Const(FlagZ))), B.Const(0));
+            default:
+                return TestNe(flags, condition switch
+                {
+                    Overflow => FlagO,
+                    Below => FlagC,
+                    Equal => FlagZ,
+                    BelowEqual => FlagC | FlagZ,
+                    Sign => FlagS,
+                    _ => FlagP,
+                });
+        }
+    }
+
+    /// <summary>Conditions that follow from the result alone, whatever the operation.</summary>
+    private FlagTest? ResultCondition(int condition, W w)
+    {
+        switch (condition)
+        {
+            case Equal:
+                return new FlagTest(Cond.Eq, w, FlagDst, B.Const(0));
+            case Sign:
+                return new FlagTest(Cond.SLt, w, FlagDst, B.Const(0));
+            case Below:
+                return new FlagTest(Cond.Ne, W.D, CarryFlag(), B.Const(0));
+            case BelowEqual:
+                return new FlagTest(Cond.Ne, W.D,
+                    B.Or(W.D, CarryFlag(), B.SetCond(Cond.Eq, w, FlagDst, B.Const(0))), B.Const(0));
+            case Parity:
+                return new FlagTest(Cond.TestEq, W.D, B.Popcnt(W.D, B.ZExt(W.B, FlagDst)), B.Const(1));
+            default:
+                return null;
+        }
+    }
+
+    private FlagTest? SubCondition(int condition, W w) => condition switch
+    {
+        Below => new FlagTest(Cond.ULt, w, Minuend(w), FlagSrc),
+        Equal when !_minuend.IsNone => new FlagTest(Cond.Eq, w, _minuend, FlagSrc),
+        BelowEqual => new FlagTest(Cond.ULe, w, Minuend(w), FlagSrc),
+        Less => new FlagTest(Cond.SLt, w, Minuend(w), FlagSrc),
+        LessEqual => new FlagTest(Cond.SLe, w, Minuend(w), FlagSrc),
+        Overflow => SubOverflow(w),
+        _ => null,
+    };
+
+    private FlagTest SubOverflow(W w)
+    {
+        var wide = Wide(w);
+        var minuend = Minuend(w);
+        return new FlagTest(Cond.SLt, w,
+            B.And(wide, B.Xor(wide, minuend, FlagSrc), B.Xor(wide, minuend, FlagDst)), B.Const(0));
+    }
+
+    /// <summary>Families with OF = 0: signed order is the sign.</summary>
+    private FlagTest? LogicCondition(int condition, W w)
+    {
+        var family = (CcOp)(_ccOp & ~3);
+        if (family is CcOp.Count or CcOp.Popcnt && condition is Sign or Less or Parity or Overflow)
+            return Never;
+        if (family is CcOp.Count or CcOp.Popcnt && condition == LessEqual)
+            condition = Equal;
+        switch (condition)
+        {
+            case Overflow:
+                return Never;
+            case Below when family == CcOp.Logic:
+                return Never;
+            case BelowEqual when family == CcOp.Logic:
+            case Equal:
+                return _testA.IsNone
+                    ? new FlagTest(Cond.Eq, w, FlagDst, B.Const(0))
+                    : new FlagTest(Cond.TestEq, w, _testA, _testB);
+            case Less:
+                return new FlagTest(Cond.SLt, w, FlagDst, B.Const(0));
+            case LessEqual:
+                return new FlagTest(Cond.SLe, w, FlagDst, B.Const(0));
+            case Parity when family == CcOp.Bmi:
+                return Never;
+            default:
+                return null;
+        }
+    }
+
+    private FlagTest? AddCondition(int condition, W w)
+    {
+        var wide = Wide(w);
+        switch (condition)
+        {
+            case Below:
+                return new FlagTest(Cond.ULt, w, FlagDst, FlagSrc);
+            case Overflow:
+                return new FlagTest(Cond.SLt, w, AddOverflow(wide), B.Const(0));
+            case Less:
+                return new FlagTest(Cond.SLt, w, B.Xor(wide, AddOverflow(wide), FlagDst), B.Const(0));
+            default:
+                return null;
+        }
+    }
+
+    /// <summary>A value whose sign bit is OF of an addition: both addends differ in sign from the sum.</summary>
+    private Val AddOverflow(W wide)
+    {
+        var first = B.Sub(wide, FlagDst, FlagSrc);
+        return B.And(wide, B.Xor(wide, FlagDst, FlagSrc), B.Xor(wide, FlagDst, first));
+    }
+
+    // The signed order of INC and DEC is that of the true result, one away from the operand.
+    private FlagTest? IncCondition(int condition, W w) => condition switch
+    {
+        Overflow => new FlagTest(Cond.Eq, w, FlagDst, B.Const(SignBit(w))),
+        Less => new FlagTest(Cond.SLt, w, B.Sub(Wide(w), FlagDst, B.Const(1)), B.Const(-1)),
+        LessEqual => new FlagTest(Cond.SLt, w, B.Sub(Wide(w), FlagDst, B.Const(1)), B.Const(0)),
+        _ => null,
+    };
+
+    private FlagTest? DecCondition(int condition, W w) => condition switch
+    {
+        Overflow => new FlagTest(Cond.Eq, w, FlagDst, B.Const(SignBit(w) - 1)),
+        Less => new FlagTest(Cond.SLt, w, B.Add(Wide(w), FlagDst, B.Const(1)), B.Const(1)),
+        LessEqual => new FlagTest(Cond.SLe, w, B.Add(Wide(w), FlagDst, B.Const(1)), B.Const(1)),
+        _ => null,
+    };
+
+    private FlagTest Never => new(Cond.Ne, W.D, B.Const(0), B.Const(0));
+
+    private FlagTest TestNe(Val value, int mask) => new(Cond.TestNe, W.D, value, B.Const(mask));
+
+    private static ulong SignBit(W w) => 1UL << (Bits(w) - 1);
+
+    /// <summary>The first operand of the subtraction that the flags come from.</summary>
+    private Val Minuend(W w) => _minuend.IsNone ? B.Add(Wide(w), FlagDst, FlagSrc) : _minuend;
+}

@@ -1,0 +1,335 @@
+using Dromaius.Jit.Ir;
+using Iced.Intel;
+
+namespace Dromaius.Cpu.X86;
+
+/// <remarks>This file: effective addresses, segmentation (Intel SDM volume 3, chapter 5) and guest memory.</remarks>
+public sealed partial class X86Emitter
+{
+    /// <summary>A check that its hot path left: emitted behind the block.</summary>
+    private struct ColdPath
+    {
+        public ColdKind Kind;
+        public int Label;
+
+        /// <summary>Where the hot path goes on; -1 when it does not come back.</summary>
+        public int Back;
+        public int Instruction;
+        public Seg Segment;
+        public int Size;
+        public bool Write;
+
+        /// <summary>Displacement from the address the kind names.</summary>
+        public long Delta;
+    }
+
+    private enum ColdKind : byte
+    {
+        /// <summary>Raises #SS(0) or #GP(0) by segment.</summary>
+        LimitFault,
+
+        /// <summary>Full check of the memory operand.</summary>
+        Operand,
+
+        /// <summary>Full check of a stack slot at the stack pointer plus the displacement.</summary>
+        Stack,
+
+        /// <summary>#DE.</summary>
+        DivideError,
+
+        /// <summary>#BR.</summary>
+        BoundRange,
+
+        /// <summary>#GP(0).</summary>
+        GeneralProtection,
+
+        /// <summary>Fills the flags in as EFLAGS bits and goes back.</summary>
+        MaterializeFlags,
+    }
+
+    private ColdPath[] _cold = new ColdPath[16];
+    private int _coldCount;
+
+    // The current instruction's address, once computed.
+    private Val _offset, _linear;
+
+    /// <summary>Which TLB data accesses use.</summary>
+    public byte MmuIndex => (byte)(((uint)Mode & (uint)Mode.MmuIndex) >> 24);
+
+    /// <summary>How an access of a width is made; alignment is checked when EFLAGS.AC and CR0.AM ask for it.</summary>
+    public MemOp MemOpFor(W w) =>
+        new(MmuIndex, (Mode & Mode.AlignCheck) != 0 && w <= W.Q ? (byte)((1 << (int)w) - 1) : (byte)0);
+
+    /// <summary>An access that faults unless aligned on so many bytes (vector moves that ask for it).</summary>
+    public MemOp AlignedMemOp(int alignment) => new(MmuIndex, (byte)(alignment - 1));
+
+    public Val LoadMemory(W w, Val address) => B.GuestLd(w, address, MemOpFor(w));
+
+    public void StoreMemory(W w, Val address, Val value) => B.GuestSt(w, address, value, MemOpFor(w));
+
+    public Val LoadVector(W w, Val address, int alignment = 1) => B.VGuestLd(w, address, AlignedMemOp(alignment));
+
+    public void StoreVector(W w, Val address, Val value, int alignment = 1) =>
+        B.VGuestSt(w, address, value, AlignedMemOp(alignment));
+
+    /// <summary>The address size of the instruction's memory operand in bytes.</summary>
+    public int AddressSize
+    {
+        get
+        {
+            ref readonly var insn = ref Insn;
+            var register = insn.MemoryBase != Register.None ? insn.MemoryBase : insn.MemoryIndex;
+            if (register is Register.EIP)
+                return 4;
+            if (register is Register.RIP)
+                return 8;
+            if (register != Register.None && register.IsGPR())
+                return 1 << (int)WidthOf(register);
+            return register != Register.None ? VsibAddressSize(insn) : insn.MemoryDisplSize switch
+            {
+                2 => 2,
+                4 => 4,
+                8 => 8,
+                _ => Is64 ? 8 : Is32 ? 4 : 2,
+            };
+        }
+    }
+
+    /// <summary>The linear address of the memory operand, 64 bits wide and final (segment base added).</summary>
+    public Val EffectiveAddress()
+    {
+        if (_linear.IsNone)
+            _linear = ToLinear(SegmentOf(Insn.MemorySegment), EffectiveOffset());
+        return _linear;
+    }
+
+    /// <summary>The offset of the memory operand in its segment, zero-extended from the address size.</summary>
+    public Val EffectiveOffset()
+    {
+        if (_offset.IsNone)
+            _offset = ComputeOffset();
+        return _offset;
+    }
+
+    /// <summary>An offset (zero-extended) to a linear address. No checks.</summary>
+    public Val ToLinear(Seg segment, Val offset)
+    {
+        if (Is64)
+        {
+            return segment is Seg.Fs or Seg.Gs
+                ? B.Add(W.Q, offset, B.LdState(W.Q, X86Layout.BaseOffset(segment)))
+                : offset;
+        }
+
+        return IsFlat(segment) ? offset : B.Add(W.D, offset, B.LdState(W.D, X86Layout.BaseOffset(segment)));
+    }
+
+    /// <summary>Whether a segment needs neither base nor checks in this mode.</summary>
+    public bool IsFlat(Seg segment) =>
+        Is64 ? segment is not (Seg.Fs or Seg.Gs) : IsFlatData && segment is (Seg.Ds or Seg.Es or Seg.Ss);
+
+    public static Seg SegmentOf(Register register) => register switch
+    {
+        Register.ES => Seg.Es,
+        Register.CS => Seg.Cs,
+        Register.SS => Seg.Ss,
+        Register.FS => Seg.Fs,
+        Register.GS => Seg.Gs,
+        _ => Seg.Ds,
+    };
+
+    private static int VsibAddressSize(in Instruction insn) => insn.MemoryDisplSize == 8 || insn.CodeSize == CodeSize.Code64 ? 8 : 4;
+
+    private Val ComputeOffset()
+    {
+        ref readonly var insn = ref Insn;
+        var size = AddressSize;
+        var w = size == 8 ? W.Q : W.D;
+        var displacement = insn.MemoryDisplacement64;
+        if (insn.IsIPRelativeMemoryOperand)
+            return B.Const(size == 8 ? insn.IPRelativeMemoryAddress : (uint)insn.IPRelativeMemoryAddress);
+        var offset = Val.None;
+        var clean = false;
+        if (insn.MemoryBase != Register.None)
+            offset = Gpr(GprNumber(insn.MemoryBase));
+        if (insn.MemoryIndex != Register.None && insn.MemoryIndex.IsGPR())
+        {
+            var index = Gpr(GprNumber(insn.MemoryIndex));
+            if (insn.MemoryIndexScale != 1)
+            {
+                index = B.Shl(w, index, B.Const(int.TrailingZeroCount(insn.MemoryIndexScale)));
+                clean = true;
+            }
+
+            if (!offset.IsNone)
+            {
+                offset = B.Add(w, offset, index);
+                clean = true;
+            }
+            else
+            {
+                offset = index;
+            }
+        }
+
+        if (offset.IsNone)
+            return B.Const(Truncate(size, displacement));
+        if (displacement != 0)
+        {
+            offset = B.Add(w, offset, B.Const(size == 8 ? displacement : (ulong)(int)displacement));
+            clean = true;
+        }
+
+        if (size == 2)
+            return B.ZExt(W.W, offset);
+        return size == 4 && !clean ? B.ZExt(W.D, offset) : offset;
+    }
+
+    private static ulong Truncate(int size, ulong value) => size switch
+    {
+        2 => (ushort)value,
+        4 => (uint)value,
+        _ => value,
+    };
+
+    // Checks.
+
+    /// <summary>
+    /// Checks a range of a segment against its limit and type. In real and virtual-8086 mode only the limit matters and one compare
+    /// does it; elsewhere segments that are not plain (expand-up, writable) take a helper that knows all rules.
+    /// </summary>
+    private void CheckRange(Seg segment, Val offset, int size, bool write, ColdKind kind, long delta)
+    {
+        if (Is64 || IsFlat(segment))
+            return;
+        var limit = B.LdState(W.D, X86Layout.LimitOffset(segment));
+        var last = size == 1 ? offset : B.Add(W.Q, offset, B.Const(size - 1));
+        if (IsRealLike)
+        {
+            B.BrCond(Cond.UGt, W.Q, last, limit, NewCold(ColdKind.LimitFault, -1, segment, size, write, delta));
+            return;
+        }
+
+        var back = B.NewLabel();
+        var cold = NewCold(kind, back, segment, size, write, delta);
+        B.BrCond(Cond.UGt, W.Q, last, limit, cold);
+        var attributes = B.LdState(W.W, X86Layout.AttributesOffset(segment));
+        B.BrCond(Cond.Ne, W.D, B.And(W.D, attributes, B.Const(PlainDataMask)), B.Const(PlainData), cold);
+        B.BrCond(Cond.Ne, W.D, B.LdState(W.D, X86Layout.UnusableOffset(segment)), B.Const(0), cold);
+        PlaceLabel(back);
+    }
+
+    // P, S, code, expand-down, writable; and a present, writable, expand-up data segment.
+    private const int PlainDataMask = 0x9E, PlainData = 0x92;
+
+    /// <summary>Checks the memory operand where its segment asks for it; called before the instruction is emitted.</summary>
+    private void CheckMemoryOperand(int size, bool write)
+    {
+        var segment = SegmentOf(Insn.MemorySegment);
+        if (Is64 || IsFlat(segment) || size == 0)
+            return;
+        CheckRange(segment, EffectiveOffset(), size, write, ColdKind.Operand, 0);
+    }
+
+    private int NewCold(ColdKind kind, int back, Seg segment = Seg.Ds, int size = 0, bool write = false, long delta = 0)
+    {
+        if (_coldCount == _cold.Length)
+            Array.Resize(ref _cold, _coldCount * 2);
+        ref var path = ref _cold[_coldCount++];
+        path.Kind = kind;
+        path.Label = B.NewLabel();
+        path.Back = back;
+        path.Instruction = _index;
+        path.Segment = segment;
+        path.Size = size;
+        path.Write = write;
+        path.Delta = delta;
+        return path.Label;
+    }
+
+    /// <summary>A label behind the block that raises #GP(0) at this instruction.</summary>
+    public int GeneralProtectionLabel() => NewCold(ColdKind.GeneralProtection, -1);
+
+    // The stack.
+
+    /// <summary>Width of the stack pointer.</summary>
+    public W StackWidth => Is64 ? W.Q : (Mode & Mode.Stack32) != 0 ? W.D : W.W;
+
+    /// <summary>The stack pointer plus a displacement, wrapped to its width and zero-extended.</summary>
+    public Val StackOffset(long delta)
+    {
+        var w = StackWidth;
+        if (delta == 0)
+            return w == W.Q ? Rsp : B.ZExt(w, Rsp);
+        var sum = B.Add(Wide(w), Rsp, B.Const(delta));
+        return w == W.W ? B.ZExt(W.W, sum) : sum;
+    }
+
+    /// <summary>Sets the stack pointer (zero-extended value of its width).</summary>
+    public void SetStackPointer(Val offset)
+    {
+        GprChanges(X86Layout.Rsp);
+        B.Set(Rsp, StackWidth == W.W ? B.Deposit(Rsp, offset, 0, 16) : offset);
+    }
+
+    /// <summary>Checks a stack slot where SS asks for it. Places labels: call before other temporaries exist.</summary>
+    private void CheckStack(long delta, int size, bool write)
+    {
+        if (!Is64 && !IsFlatData)
+            CheckRange(Seg.Ss, StackOffset(delta), size, write, ColdKind.Stack, delta);
+    }
+
+    /// <summary>Stores at the stack pointer plus a displacement; the pointer stays.</summary>
+    private void StoreStack(W w, long delta, Val value) => StoreMemory(w, ToLinear(Seg.Ss, StackOffset(delta)), value);
+
+    private Val LoadStack(W w, long delta) => LoadMemory(w, ToLinear(Seg.Ss, StackOffset(delta)));
+
+    /// <summary>Pushes a value of a width in a slot of the same size. The stack has been checked.</summary>
+    private void Push(W w, Val value)
+    {
+        var offset = StackOffset(-(1 << (int)w));
+        StoreMemory(w, ToLinear(Seg.Ss, offset), value);
+        SetStackPointer(offset);
+    }
+
+    private void AddToStack(long delta) => SetStackPointer(StackOffset(delta));
+
+    // Cold paths.
+
+    private void EmitColdPaths()
+    {
+        for (var i = 0; i < _coldCount; i++)
+        {
+            var path = _cold[i];
+            SelectInstruction(path.Instruction);
+            PlaceLabel(path.Label);
+            B.InsnStart(Rip);
+            switch (path.Kind)
+            {
+                case ColdKind.LimitFault:
+                    EmitRaise(path.Segment == Seg.Ss ? 12 : 13, 0);
+                    break;
+                case ColdKind.DivideError:
+                    EmitRaise(0);
+                    break;
+                case ColdKind.BoundRange:
+                    EmitRaise(5);
+                    break;
+                case ColdKind.GeneralProtection:
+                    EmitRaise(13, 0);
+                    break;
+                case ColdKind.MaterializeFlags:
+                    EmitMaterialize();
+                    B.Br(path.Back);
+                    break;
+                default:
+                    B.SetPc(Rip);
+                    B.CallVoid(SystemHelpers.CheckLimit, B.Const((int)path.Segment),
+                        path.Kind == ColdKind.Stack ? StackOffset(path.Delta) : EffectiveOffset(),
+                        B.Const(path.Size), B.Const(path.Write ? 1 : 0));
+                    B.Br(path.Back);
+                    break;
+            }
+        }
+    }
+}
