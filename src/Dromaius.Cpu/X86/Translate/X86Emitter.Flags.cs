@@ -134,7 +134,7 @@ public sealed partial class X86Emitter
     private void EmitMaterialize()
     {
         var op = _ccOp == Unknown ? CcOpGlobal : B.Const(_ccOp);
-        var bits = B.Call(FlagHelpers.Arithmetic, op, FlagDst, FlagSrc, FlagSrc2);
+        var bits = B.Call(SystemHelpers.ComputeFlags, op, FlagDst, FlagSrc, FlagSrc2);
         B.Set(CcSrcGlobal, bits);
         B.Set(CcOpGlobal, B.Const(0));
         ForgetFlagOperands();

@@ -19,6 +19,30 @@ public sealed partial class X86Emitter
 
     public X86Emitter(X86Model model) => Model = model;
 
+    /// <summary>Starts a block whose instructions have been decoded (their IP is the offset in CS).</summary>
+    internal void Begin(IrBuilder builder, Mode mode, Instruction[] instructions)
+    {
+        B = builder;
+        Mode = mode;
+        _instructions = instructions;
+        _coldCount = 0;
+        Ended = false;
+        ForgetFlags();
+    }
+
+    /// <summary>Makes an instruction the current one.</summary>
+    internal void SelectInstruction(int index, bool flagsDead = false)
+    {
+        _index = index;
+        _flagsDead = flagsDead;
+        Rip = Insn.IP;
+        NextRip = TruncateRip(Insn.NextIP);
+        _offset = _linear = Val.None;
+    }
+
+    /// <summary>An instruction pointer as the mode holds it.</summary>
+    public ulong TruncateRip(ulong rip) => Is64 ? rip : (uint)rip;
+
     public X86Model Model { get; }
     public IrBuilder B { get; private set; } = null!;
 
