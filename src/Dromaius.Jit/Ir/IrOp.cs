@@ -157,4 +157,7 @@ public struct IrInsn
     public Val Dst;
     public Val A, B, C, D;
     public ulong Imm;
+
+    /// <summary>Set by the liveness pass: the last operation that needs what this one defines.</summary>
+    public int LastNeed;
 }

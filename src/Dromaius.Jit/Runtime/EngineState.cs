@@ -89,4 +89,8 @@ public unsafe struct EngineState
     /// <summary>Where temporaries go when registers run out.</summary>
     public fixed ulong Spill[SpillSlots * 4];
     public ulong Scratch0, Scratch1;
+
+    /// <summary>Arguments and result of helper calls on their way between generated code and C#.</summary>
+    public fixed ulong Args[4];
+    public ulong Result;
 }

@@ -422,6 +422,12 @@ internal sealed unsafe class Assembler
         ModReg(reg, rm);
     }
 
+    public void Vzeroupper()
+    {
+        Vex(1, 0, false, false, 0, 0, 0, 0);
+        Byte(0x77);
+    }
+
     public void VexRM(int map, int pp, int op, bool w, bool l, int reg, int vvvv, in Mem m)
     {
         Vex(map, pp, w, l, reg, vvvv, Ix(m), (int)m.Base);

@@ -1,0 +1,19 @@
+namespace Dromaius.Jit.X64;
+
+/// <summary>Byte offsets in <see cref="EngineState"/>, for generated code.</summary>
+internal static unsafe class EngineOffsets
+{
+    private static int Of(Func<nint, nint> field) => (int)field(0x1000) - 0x1000;
+
+    public static readonly int ExitRequest = Of(static p => (nint)(&((EngineState*)p)->ExitRequest));
+    public static readonly int ExitReason = Of(static p => (nint)(&((EngineState*)p)->ExitReason));
+    public static readonly int HostStack = Of(static p => (nint)(&((EngineState*)p)->HostStack));
+    public static readonly int JumpCache = Of(static p => (nint)(&((EngineState*)p)->JumpCache));
+    public static readonly int LastExit = Of(static p => (nint)(&((EngineState*)p)->LastExit));
+    public static readonly int Tlb = Of(static p => (nint)(&((EngineState*)p)->Tlb0));
+    public static readonly int Bounce = Of(static p => (nint)(&((EngineState*)p)->Bounce[0]));
+    public static readonly int Spill = Of(static p => (nint)(&((EngineState*)p)->Spill[0]));
+    public static readonly int Args = Of(static p => (nint)(&((EngineState*)p)->Args[0]));
+    public static readonly int Result = Of(static p => (nint)(&((EngineState*)p)->Result));
+    public static readonly int Scratch0 = Of(static p => (nint)(&((EngineState*)p)->Scratch0));
+}
