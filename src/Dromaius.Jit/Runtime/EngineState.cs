@@ -93,4 +93,10 @@ public unsafe struct EngineState
     /// <summary>Arguments and result of helper calls on their way between generated code and C#.</summary>
     public fixed ulong Args[4];
     public ulong Result;
+
+    /// <summary>Operands of vector operations that run in C#.</summary>
+    public Ir.VecArgs Vec;
+
+    /// <summary>Index of an address in the jump cache.</summary>
+    public static int JumpIndex(ulong pc) => (int)((pc ^ pc >> 12) & ((1 << JumpCacheBits) - 1));
 }

@@ -217,13 +217,18 @@ internal sealed unsafe class Assembler
             Op0FRR(2, fromWidth == 0 ? 0xB6 : 0xB7, dst, src, fromWidth == 0);
     }
 
+    /// <summary>From AH, CH, DH or BH of one of the first four registers to one of the first eight.</summary>
+    public void MovzxHigh(Reg dst, Reg src) => Op0FRR(2, 0xB6, dst, (Reg)((int)src + 4));
+
     public void Movsx(int fromWidth, Reg dst, Reg src)
     {
         if (fromWidth == 2)
             OpRR(3, 0x63, dst, src);
         else
-            Op0FRR(3, fromWidth == 0 ? 0xBE : 0xBF, dst, src, false);
+            Op0FRR(3, fromWidth == 0 ? 0xBE : 0xBF, dst, src);
     }
+
+    public void Lahf() => Byte(0x9F);
 
     public void Lea(int width, Reg dst, in Mem m) => OpRM(width, 0x8D, dst, m);
 

@@ -15,5 +15,6 @@ internal static unsafe class EngineOffsets
     public static readonly int Spill = Of(static p => (nint)(&((EngineState*)p)->Spill[0]));
     public static readonly int Args = Of(static p => (nint)(&((EngineState*)p)->Args[0]));
     public static readonly int Result = Of(static p => (nint)(&((EngineState*)p)->Result));
+    public static readonly int Vec = Of(static p => (nint)(&((EngineState*)p)->Vec));
     public static readonly int Scratch0 = Of(static p => (nint)(&((EngineState*)p)->Scratch0));
 }

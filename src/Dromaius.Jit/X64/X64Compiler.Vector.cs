@@ -1,0 +1,303 @@
+using System.Runtime.InteropServices;
+using Dromaius.Jit.Ir;
+
+namespace Dromaius.Jit.X64;
+
+/// <summary>Vectors: one host instruction a row of <see cref="VecOps"/>, or its C# semantics where the host lacks it.</summary>
+internal sealed unsafe partial class X64Compiler
+{
+    private const int ScratchXmm = 15;
+
+    private static readonly VecFeatures Host = HostVecFeatures();
+
+    private static VecFeatures HostVecFeatures()
+    {
+        var f = VecFeatures.Sse3 | VecFeatures.Ssse3 | VecFeatures.Sse41 | VecFeatures.Sse42;
+        if (System.Runtime.Intrinsics.X86.Aes.IsSupported)
+            f |= VecFeatures.Aes;
+        if (System.Runtime.Intrinsics.X86.Pclmulqdq.IsSupported)
+            f |= VecFeatures.Pclmul;
+        if (System.Runtime.Intrinsics.X86.X86Base.IsSupported
+            && (System.Runtime.Intrinsics.X86.X86Base.CpuId(7, 0).Ebx & 1 << 29) != 0)
+            f |= VecFeatures.Sha;
+        if (HostFeatures.Avx)
+        {
+            f |= VecFeatures.Avx;
+            if (HostFeatures.Avx2)
+                f |= VecFeatures.Avx2;
+            if (HostFeatures.Fma)
+                f |= VecFeatures.Fma;
+            if ((System.Runtime.Intrinsics.X86.X86Base.CpuId(1, 0).Ecx & 1 << 29) != 0)
+                f |= VecFeatures.F16c;
+        }
+
+        return f;
+    }
+
+    private static bool HostHas(VecInfo info, W width, byte imm)
+    {
+        var need = width == W.Y ? info.Feature256 | VecFeatures.Avx : info.Feature;
+        if (info.VexOnly)
+            need |= VecFeatures.Avx;
+        if (!HostFeatures.Avx && imm > info.MaxLegacyImm)
+            return false;
+        if (info.Form == VecForm.Blendv && (!HostFeatures.Avx || info.VexOpcode == 0))
+            return false;
+        return (need & ~Host) == 0;
+    }
+
+    private void EmitVector(ref IrInsn i)
+    {
+        switch (i.Op)
+        {
+            case IrOp.VLdState:
+                {
+                    var x = _alloc.TargetVec();
+                    VecMemory((int)i.Width, x, StateAt(i.Imm), false);
+                    _alloc.DefineVec(i.Dst, x, i.LastNeed);
+                    break;
+                }
+            case IrOp.VStState:
+                VecMemory((int)i.Width, _alloc.UseVec(i.A), StateAt(i.Imm), true);
+                break;
+            case IrOp.VFromInt:
+                {
+                    var r = _alloc.Use(i.A);
+                    var x = _alloc.TargetVec();
+                    if (i.Width < W.D)
+                    {
+                        var t = _alloc.Scratch();
+                        _asm.Movzx((int)i.Width, t, r);
+                        r = t;
+                    }
+
+                    MoveGpr(x, r, i.Width == W.Q, toVector: true);
+                    _alloc.DefineVec(i.Dst, x, i.LastNeed);
+                    break;
+                }
+            case IrOp.VToInt:
+                {
+                    var x = _alloc.UseVec(i.A);
+                    var d = _alloc.Target(i.Dst);
+                    MoveGpr(x, d, i.Width == W.Q, toVector: false);
+                    if (i.Width < W.D)
+                        _asm.Movzx((int)i.Width, d, d);
+                    _alloc.Define(i.Dst, d, i.LastNeed);
+                    break;
+                }
+            case IrOp.VMov:
+                {
+                    var s = _alloc.UseVec(i.A);
+                    var x = _alloc.TargetVec(i.A);
+                    MoveVec(x, s, true);
+                    _alloc.DefineVec(i.Dst, x, i.LastNeed);
+                    break;
+                }
+            default:
+                {
+                    var info = VecOps.Info((VecKind)i.Aux);
+                    if (!HostHas(info, i.Width, (byte)i.Imm))
+                        EmitVecInCSharp(ref i, info);
+                    else if (info.HasIntResult)
+                        EmitVecToInt(ref i, info);
+                    else
+                        EmitVecOp(ref i, info);
+                    break;
+                }
+        }
+    }
+
+    private void MoveGpr(int x, Reg r, bool q, bool toVector)
+    {
+        var op = toVector ? 0x6E : 0x7E;
+        if (HostFeatures.Avx)
+            _asm.VexRR(1, 1, op, q, false, x, 0, (int)r);
+        else
+            _asm.SseRR(1, 1, op, q, x, (int)r);
+    }
+
+    /// <summary>Copies a register; the upper half is copied or cleared.</summary>
+    private void MoveVec(int d, int s, bool whole)
+    {
+        if (HostFeatures.Avx)
+        {
+            if (d != s || !whole)
+                _asm.VexRR(1, 0, 0x28, false, whole, d, 0, s);
+        }
+        else if (d != s)
+            _asm.SseRR(1, 0, 0x28, false, d, s);
+    }
+
+    private static int Pp(byte prefix) => prefix switch { 0x66 => 1, 0xF3 => 2, 0xF2 => 3, _ => 0 };
+
+    private void EmitVecOp(ref IrInsn i, VecInfo info)
+    {
+        var vex = HostFeatures.Avx && !info.LegacyOnly;
+        var pp = Pp(info.Prefix);
+        var l = i.Width == W.Y;
+        var a = _alloc.UseVec(i.A);
+        var form = info.Form;
+        var b = !i.B.IsNone && form is VecForm.Binary or VecForm.BinaryImm or VecForm.Ternary or VecForm.Blendv
+            or VecForm.FromGpr or VecForm.FromGprImm ? _alloc.UseVec(i.B) : -1;
+        var c = !i.C.IsNone && form is VecForm.Ternary or VecForm.Blendv ? _alloc.UseVec(i.C) : -1;
+        var gpr = Reg.None;
+        if (form is VecForm.FromGpr or VecForm.FromGprImm)
+        {
+            gpr = _alloc.Scratch();
+            MoveGpr(b, gpr, info.W, toVector: false);
+        }
+
+        var d = _alloc.TargetVec(i.A);
+        var rm = gpr != Reg.None ? (int)gpr : b;
+        switch (form)
+        {
+            case VecForm.Binary or VecForm.BinaryImm or VecForm.FromGpr or VecForm.FromGprImm:
+                if (vex)
+                    _asm.VexRR(info.Map, pp, info.Opcode, info.W, l, d, a, rm);
+                else
+                {
+                    if (d == b && d != a)
+                    {
+                        MoveVec(ScratchXmm, b, true);
+                        rm = ScratchXmm;
+                    }
+
+                    MoveVec(d, a, false);
+                    _asm.SseRR(info.Map, pp, info.Opcode, info.W, d, rm);
+                }
+
+                break;
+            case VecForm.Unary or VecForm.UnaryImm:
+                if (vex)
+                    _asm.VexRR(info.Map, pp, info.Opcode, info.W, l, d, 0, a);
+                else
+                    _asm.SseRR(info.Map, pp, info.Opcode, info.W, d, a);
+                break;
+            case VecForm.UnaryImmStore:
+                if (vex)
+                    _asm.VexRR(info.Map, pp, info.Opcode, info.W, l, a, 0, d);
+                else
+                    _asm.SseRR(info.Map, pp, info.Opcode, info.W, a, d);
+                break;
+            case VecForm.ShiftImm:
+                if (vex)
+                    _asm.VexRR(info.Map, pp, info.Opcode, info.W, l, info.Group, d, a);
+                else
+                {
+                    MoveVec(d, a, false);
+                    _asm.SseRR(info.Map, pp, info.Opcode, info.W, info.Group, d);
+                }
+
+                break;
+            case VecForm.Ternary:
+                MoveVec(d, a, true);
+                _asm.VexRR(info.Map, pp, info.Opcode, info.W, l, d, b, c);
+                break;
+            case VecForm.Blendv:
+                _asm.VexRR(3, 1, info.VexOpcode, false, l, d, a, b);
+                _asm.Byte(c << 4);
+                break;
+            default:
+                throw new InvalidOperationException($"vector form {form}");
+        }
+
+        if (info.HasImm)
+            _asm.Byte((byte)i.Imm);
+        _alloc.DefineVec(i.Dst, d, i.LastNeed);
+    }
+
+    private void EmitVecToInt(ref IrInsn i, VecInfo info)
+    {
+        var vex = HostFeatures.Avx && !info.LegacyOnly;
+        var pp = Pp(info.Prefix);
+        var l = i.Width == W.Y;
+        var a = _alloc.UseVec(i.A);
+        var (reg, rm) = (0, a);
+        var t = _alloc.Scratch();
+        switch (info.Form)
+        {
+            case VecForm.ToGpr or VecForm.ToGprImm:
+                reg = (int)t;
+                break;
+            case VecForm.ToGprImmStore:
+                (reg, rm) = (a, (int)t);
+                break;
+            default:
+                (reg, rm) = (a, _alloc.UseVec(i.B));
+                break;
+        }
+
+        if (vex)
+            _asm.VexRR(info.Map, pp, info.Opcode, info.W, l, reg, 0, rm);
+        else
+            _asm.SseRR(info.Map, pp, info.Opcode, info.W, reg, rm);
+        if (info.HasImm)
+            _asm.Byte((byte)i.Imm);
+        if (info.Form == VecForm.ToFlags)
+        {
+            // LAHF gives SF, ZF, AF, PF and CF in AH, which is lent meanwhile.
+            var rax = _alloc.Scratch();
+            _asm.Mov(3, rax, Reg.Rax);
+            _asm.Lahf();
+            _asm.MovzxHigh(Reg.Rax, Reg.Rax);
+            _asm.Mov(3, t, Reg.Rax);
+            _asm.Mov(3, Reg.Rax, rax);
+            _asm.OpImm(Alu.And, 2, t, 0x45);
+        }
+
+        Result(ref i, t);
+    }
+
+    private void EmitVecInCSharp(ref IrInsn i, VecInfo info)
+    {
+        var at = EngineOffsets.Vec;
+        StoreOperand(i.A, at + 32);
+        StoreOperand(i.B, at + 64);
+        StoreOperand(i.C, at + 96);
+        _alloc.StoreConst(Eng(EngineOffsets.Args), (ulong)i.Aux);
+        _alloc.StoreConst(Eng(EngineOffsets.Args + 8), (i.Width == W.Y ? 32UL : 16UL) | i.Imm << 8);
+        _alloc.StoreConst(Eng(EngineOffsets.Args + 16), (ulong)_layout.EngineOffset);
+        _alloc.StoreConst(Eng(EngineOffsets.Args + 24), (ulong)_layout.FpControlOffset);
+        _alloc.SpillVectors();
+        var scratch = _alloc.Scratch();
+        if (info.UsesMxcsr)
+            _thunks.SyncFpControl(_asm, scratch);
+        _asm.CallTo(_thunks.Of(RunVec));
+        if (info.UsesMxcsr)
+            _thunks.LoadFpControl(_asm, scratch);
+        _alloc.ClearLocks();
+        if (info.HasIntResult)
+        {
+            var d = _alloc.Target(i.Dst);
+            _asm.Load(3, d, Eng(EngineOffsets.Result));
+            _alloc.Define(i.Dst, d, i.LastNeed);
+        }
+        else
+        {
+            var x = _alloc.TargetVec();
+            VecMemory((int)i.Width, x, Eng(at), false);
+            _alloc.DefineVec(i.Dst, x, i.LastNeed);
+        }
+    }
+
+    private void StoreOperand(Val v, int offset)
+    {
+        if (!v.IsNone)
+            _alloc.StoreVec(Eng(offset), _alloc.UseVec(v));
+    }
+
+    internal static readonly Helper RunVec = new("vec", &RunVecImpl, HelperEffects.None);
+
+    [UnmanagedCallersOnly]
+    private static ulong RunVecImpl(void* state, ulong kind, ulong bytesAndImm, ulong engineOffset, ulong fpControlOffset)
+    {
+        var engine = (EngineState*)((byte*)state + engineOffset);
+        var mxcsr = (uint*)((byte*)state + fpControlOffset);
+        engine->Vec.Bytes = (byte)bytesAndImm;
+        engine->Vec.Imm = (byte)(bytesAndImm >> 8);
+        engine->Vec.Mxcsr = *mxcsr;
+        VecOps.Run((VecKind)kind, &engine->Vec);
+        *mxcsr = engine->Vec.Mxcsr;
+        return engine->Vec.Int;
+    }
+}

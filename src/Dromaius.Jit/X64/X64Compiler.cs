@@ -1,0 +1,450 @@
+using Dromaius.Jit.Ir;
+using Dromaius.Jit.Passes;
+
+namespace Dromaius.Jit.X64;
+
+/// <summary>What the back end made of a unit.</summary>
+internal unsafe struct CompiledUnit
+{
+    /// <summary>Where it runs.</summary>
+    public byte* Code;
+    public int Length;
+
+    /// <summary>Write addresses of the displacements of the two linkable exits, or null; and where they lead unlinked.</summary>
+    public byte* Patch0, Patch1;
+    public byte* Unlinked0, Unlinked1;
+}
+
+/// <summary>
+/// The native back end for x86-64: turns a unit of IR into host code, front to back, in one pass. Cold paths (slow memory
+/// accesses, unlinked exits) are collected and placed behind the hot code.
+/// </summary>
+internal sealed unsafe partial class X64Compiler
+{
+    private readonly Assembler _asm = new();
+    private readonly Allocator _alloc;
+    private readonly CodeCache _cache;
+    private readonly GuestLayout _layout;
+    private readonly Reg[] _pin;
+    private readonly Thunks _thunks;
+    private readonly Liveness _liveness = new();
+    private readonly List<ColdPath> _cold = [];
+    private readonly List<(nint Rel32, int Label)> _jumps = [];
+    private nint[] _labels = new nint[64];
+    private IrBuilder _b = null!;
+    private CompiledUnit _unit;
+    private ulong _unitId;
+    private ulong _pc;
+
+    public X64Compiler(CodeCache cache, GuestLayout layout, GuestMemoryCallbacks memory)
+    {
+        _cache = cache;
+        _layout = layout;
+        _alloc = new Allocator(_asm);
+        _pin = Allocator.PinMap(layout);
+        _thunks = new Thunks(cache, layout, _pin, memory);
+        _thunks.Of(RunVec);
+        _thunks.Of(BitHelpers.Pdep);
+        _thunks.Of(BitHelpers.Pext);
+        cache.KeepAll();
+    }
+
+    /// <summary>Throws away all units; nobody may be running one.</summary>
+    public void Clear()
+    {
+        _cache.Clear();
+        _thunks.DropAfter(_cache.Next + _cache.ExecDelta);
+    }
+
+    public Thunks Thunks => _thunks;
+
+    /// <summary>Compiles a unit; false when the cache is full (or the unit needs more spill slots than there are).</summary>
+    /// <param name="b">The unit, before passes.</param>
+    /// <param name="unitId">What <see cref="EngineState.LastExit"/> tells of its exits: id * 2 + slot + 1.</param>
+    public bool TryCompile(IrBuilder b, ulong unitId, out CompiledUnit unit)
+    {
+        // Bridges come first: they may not stand in the middle of a unit.
+        foreach (ref readonly var insn in b.Insns)
+        {
+            if (_cache.End - _cache.Next < 0x4000)
+                break;
+            if (insn.Op == IrOp.Call)
+                _thunks.Of(b.HelperOf(insn));
+        }
+
+        unit = default;
+        if (_cache.End - _cache.Next < 0x4000 + 96L * b.Count)
+            return false;
+        _b = b;
+        _unitId = unitId;
+        _unit = default;
+        _cold.Clear();
+        _jumps.Clear();
+        if (_labels.Length < b.LabelCount)
+            _labels = new nint[b.LabelCount * 2];
+        Array.Clear(_labels);
+        Coalesce.Run(b);
+        _liveness.Run(b);
+        _alloc.Begin(b, _pin, _liveness.GlobalsAtEntry);
+        _asm.Begin(_cache.Next, _cache.End, _cache.ExecDelta);
+        _asm.Align(16);
+        _unit.Code = _asm.ExecPosition;
+        var insns = b.Insns;
+        for (var i = 0; i < insns.Length; i++)
+        {
+            if (_asm.Overflowed)
+                return false;
+            ref var insn = ref insns[i];
+            if (insn.Op == IrOp.Nop)
+                continue;
+            _alloc.At = i;
+            _alloc.ClearLocks();
+            Emit(ref insn);
+            _alloc.Release(insn.A);
+            _alloc.Release(insn.B);
+            _alloc.Release(insn.C);
+            _alloc.Release(insn.D);
+            _alloc.Release(insn.Dst);
+        }
+
+        foreach (var cold in _cold)
+        {
+            if (_asm.Overflowed)
+                return false;
+            EmitCold(cold);
+        }
+
+        if (_asm.Overflowed || _alloc.OutOfSpillSlots)
+            return false;
+        foreach (var (rel32, label) in _jumps)
+            Assembler.Patch((byte*)rel32, (byte*)_labels[label]);
+        _unit.Length = (int)(_asm.ExecPosition - _unit.Code);
+        _cache.Commit(_asm.Position);
+        unit = _unit;
+        return true;
+    }
+
+    private Mem Eng(int offset) => new(Allocator.State, _layout.EngineOffset + offset);
+
+    private Mem StateAt(ulong offset) => new(Allocator.State, (int)offset);
+
+    private void Emit(ref IrInsn i)
+    {
+        switch (i.Op)
+        {
+            case IrOp.InsnStart:
+                _pc = i.Imm;
+                break;
+            case IrOp.Mov:
+                _alloc.Copy(i.Dst, i.A, i.LastNeed);
+                break;
+            case IrOp.Add:
+                EmitAdd(ref i);
+                break;
+            case IrOp.Sub:
+                EmitBinary(ref i, Alu.Sub, false);
+                break;
+            case IrOp.And:
+                EmitBinary(ref i, Alu.And, true);
+                break;
+            case IrOp.Or:
+                EmitBinary(ref i, Alu.Or, true);
+                break;
+            case IrOp.Xor:
+                EmitBinary(ref i, Alu.Xor, true);
+                break;
+            case IrOp.AndNot:
+                EmitAndNot(ref i);
+                break;
+            case IrOp.Shl:
+                EmitShift(ref i, Shift.Shl, 1);
+                break;
+            case IrOp.Shr:
+                EmitShift(ref i, Shift.Shr, 3);
+                break;
+            case IrOp.Sar:
+                EmitShift(ref i, Shift.Sar, 2);
+                break;
+            case IrOp.Rol:
+                EmitShift(ref i, Shift.Rol, -1);
+                break;
+            case IrOp.Ror:
+                EmitShift(ref i, Shift.Ror, -1);
+                break;
+            case IrOp.Mul:
+                EmitMul(ref i);
+                break;
+            case IrOp.MulHiU:
+            case IrOp.MulHiS:
+                EmitMulHigh(ref i);
+                break;
+            case IrOp.Neg:
+            case IrOp.Not:
+            case IrOp.Bswap:
+                EmitUnary(ref i);
+                break;
+            case IrOp.Clz:
+            case IrOp.Ctz:
+            case IrOp.Popcnt:
+                EmitCount(ref i);
+                break;
+            case IrOp.Pdep:
+            case IrOp.Pext:
+                EmitDeposit64(ref i);
+                break;
+            case IrOp.ZExt:
+            case IrOp.SExt:
+                EmitExtend(ref i);
+                break;
+            case IrOp.Extract:
+                EmitExtract(ref i);
+                break;
+            case IrOp.Deposit:
+                EmitDeposit(ref i);
+                break;
+            case IrOp.SetCond:
+                EmitSetCond(ref i);
+                break;
+            case IrOp.Select:
+                EmitSelect(ref i);
+                break;
+            case IrOp.LdState:
+                {
+                    var d = _alloc.Target(i.Dst);
+                    _asm.Load((int)i.Width, d, StateAt(i.Imm));
+                    _alloc.Define(i.Dst, d, i.LastNeed);
+                    break;
+                }
+            case IrOp.StState:
+                EmitStoreState(ref i);
+                break;
+            case IrOp.GuestLd:
+            case IrOp.GuestSt:
+            case IrOp.GuestRmw:
+            case IrOp.GuestCas:
+            case IrOp.VGuestLd:
+            case IrOp.VGuestSt:
+                EmitMemory(ref i);
+                break;
+            case IrOp.VLdState:
+            case IrOp.VStState:
+            case IrOp.VFromInt:
+            case IrOp.VToInt:
+            case IrOp.VMov:
+            case IrOp.VecOp:
+            case IrOp.VecToIntOp:
+                EmitVector(ref i);
+                break;
+            case IrOp.FpSync:
+                _thunks.SyncFpControl(_asm, _alloc.Scratch());
+                break;
+            case IrOp.FpLoad:
+                _thunks.LoadFpControl(_asm, _alloc.Scratch());
+                break;
+            case IrOp.Label:
+                _alloc.SyncGlobals();
+                _alloc.Join();
+                _labels[i.Aux] = (nint)_asm.Position;
+                break;
+            case IrOp.Br:
+                _alloc.SyncGlobals();
+                _jumps.Add(((nint)_asm.Jmp(), i.Aux));
+                break;
+            case IrOp.BrCond:
+                {
+                    _alloc.SyncGlobals();
+                    var cc = EmitCompare(i.Cond, i.Width, i.A, i.B);
+                    _jumps.Add(((nint)_asm.Jcc(cc), i.Aux));
+                    break;
+                }
+            case IrOp.Call:
+                EmitCall(ref i);
+                break;
+            case IrOp.ExitDirect:
+                EmitExitDirect(ref i);
+                break;
+            case IrOp.ExitIndirect:
+                {
+                    _alloc.SyncGlobals();
+                    var pc = _alloc.Use(i.A);
+                    if (pc != Reg.R10)
+                        _asm.Mov(3, Reg.R10, pc);
+                    EmitLookup();
+                    break;
+                }
+            case IrOp.ExitLookup:
+                _alloc.SyncGlobals();
+                _asm.Load(3, Reg.R10, new Mem(Allocator.State, _layout.PcOffset));
+                EmitLookup();
+                break;
+            case IrOp.ExitLoop:
+                _alloc.SyncGlobals();
+                _asm.StoreImm(3, Eng(EngineOffsets.LastExit), 0);
+                _asm.JmpTo(_thunks.Exit);
+                break;
+            default:
+                throw new InvalidOperationException($"no lowering for {i.Op}");
+        }
+    }
+
+    private void EmitStoreState(ref IrInsn i)
+    {
+        var m = StateAt(i.Imm);
+        if (_alloc.TryConst(i.A, out var c))
+        {
+            if (i.Width == W.Q)
+                _alloc.StoreConst(m, c);
+            else
+                _asm.StoreImm((int)i.Width, m, (int)c);
+            return;
+        }
+
+        _asm.Store((int)i.Width, m, _alloc.Use(i.A));
+    }
+
+    // Calls.
+
+    private void StoreArg(int n, Val v)
+    {
+        if (v.IsNone)
+            return;
+        var m = Eng(EngineOffsets.Args + 8 * n);
+        if (_alloc.TryConst(v, out var c))
+            _alloc.StoreConst(m, c);
+        else
+            _asm.Store(3, m, _alloc.Use(v));
+    }
+
+    private void EmitCall(ref IrInsn i)
+    {
+        var helper = _b.HelperOf(i);
+        StoreArg(0, i.A);
+        StoreArg(1, i.B);
+        StoreArg(2, i.C);
+        StoreArg(3, i.D);
+        if (helper.Effects != HelperEffects.None)
+            _alloc.SyncGlobals();
+        var writes = (helper.Effects & HelperEffects.Writes) != 0;
+        if (writes)
+            _alloc.UnsharePinned();
+        _alloc.SpillVectors();
+        _asm.CallTo(_thunks.Of(helper));
+        if (writes)
+            _alloc.ForgetGlobals();
+        if (i.Dst.IsValue && i.LastNeed != Liveness.Never)
+        {
+            _alloc.ClearLocks();
+            var d = _alloc.Target(i.Dst);
+            _asm.Load(3, d, Eng(EngineOffsets.Result));
+            _alloc.Define(i.Dst, d, i.LastNeed);
+        }
+    }
+
+    // Exits.
+
+    private void EmitExitDirect(ref IrInsn i)
+    {
+        _alloc.SyncGlobals();
+        if (i.Aux < 0)
+        {
+            _asm.MovImm(Reg.R10, i.Imm);
+            EmitLookup();
+            return;
+        }
+
+        if (i.Extra != 0)
+        {
+            _asm.OpImm(Alu.Cmp, 2, Eng(EngineOffsets.ExitRequest), 0);
+            _cold.Add(new ColdPath { Kind = ColdKind.Exit, Jump = (nint)_asm.Jcc(Cc.Ne), Pc = i.Imm, Slot = -1 });
+        }
+
+        var patch = _asm.JmpPatchable();
+        if (i.Aux == 0)
+            _unit.Patch0 = patch;
+        else
+            _unit.Patch1 = patch;
+        _cold.Add(new ColdPath { Kind = ColdKind.Exit, Jump = (nint)patch, Pc = i.Imm, Slot = i.Aux });
+    }
+
+    /// <summary>Goes on at the address in R10 if the jump cache knows it in the state's mode; else leaves. No value lives.</summary>
+    private void EmitLookup()
+    {
+        // Index: (pc ^ pc >> 12) in entries of 32 bytes; EngineState.JumpIndex does the same.
+        _asm.Mov(3, Reg.R11, Reg.R10);
+        _asm.ShiftImm(Shift.Shr, 3, Reg.R11, 12);
+        _asm.Op(Alu.Xor, 2, Reg.R11, Reg.R10);
+        _asm.OpImm(Alu.And, 2, Reg.R11, (1 << EngineState.JumpCacheBits) - 1);
+        _asm.ShiftImm(Shift.Shl, 2, Reg.R11, 5);
+        _asm.Op(Alu.Add, 3, Reg.R11, Eng(EngineOffsets.JumpCache));
+        _asm.Op(Alu.Cmp, 3, Reg.R10, new Mem(Reg.R11, 0));
+        var miss0 = _asm.Jcc(Cc.Ne);
+        _asm.Load(3, Reg.R12, new Mem(Allocator.State, _layout.ModeOffset));
+        _asm.Op(Alu.Cmp, 3, Reg.R12, new Mem(Reg.R11, 16));
+        var miss1 = _asm.Jcc(Cc.Ne);
+        _asm.Load(3, Reg.R12, new Mem(Allocator.State, _layout.CodeBaseOffset));
+        _asm.Op(Alu.Cmp, 3, Reg.R12, new Mem(Reg.R11, 8));
+        var miss2 = _asm.Jcc(Cc.Ne);
+        _asm.OpImm(Alu.Cmp, 2, Eng(EngineOffsets.ExitRequest), 0);
+        var miss3 = _asm.Jcc(Cc.Ne);
+        _asm.JmpMem(new Mem(Reg.R11, 24));
+        _cold.Add(new ColdPath
+        {
+            Kind = ColdKind.LookupMiss, Jump = (nint)miss0, Jump1 = (nint)miss1, Jump2 = (nint)miss2, Jump3 = (nint)miss3,
+        });
+    }
+
+    // Cold paths.
+
+    private enum ColdKind : byte
+    {
+        Exit, LookupMiss, Memory,
+    }
+
+    private sealed class ColdPath
+    {
+        public ColdKind Kind;
+        public nint Jump, Jump1, Jump2, Jump3;
+        public nint Back;
+        public ulong Pc;
+        public int Slot;
+
+        // Memory.
+        public IrOp Op;
+        public PackedAccess Access;
+        public Reg Address, Result;
+        public Reg ValueReg, Value2Reg;
+        public ulong ValueConst;
+        public int Xmm;
+        public (int Global, Reg Reg, ulong Const)[] Dirty = [];
+        public (int Xmm, Mem Home)[] Vectors = [];
+    }
+
+    private void EmitCold(ColdPath c)
+    {
+        switch (c.Kind)
+        {
+            case ColdKind.Exit:
+                _asm.PatchHere((byte*)c.Jump);
+                if (c.Slot == 0)
+                    _unit.Unlinked0 = _asm.ExecPosition;
+                else if (c.Slot == 1)
+                    _unit.Unlinked1 = _asm.ExecPosition;
+                _alloc.StoreConst(new Mem(Allocator.State, _layout.PcOffset), c.Pc);
+                _alloc.StoreConst(Eng(EngineOffsets.LastExit), c.Slot < 0 ? 0 : _unitId * 2 + (ulong)c.Slot + 1);
+                _asm.JmpTo(_thunks.Exit);
+                break;
+            case ColdKind.LookupMiss:
+                _asm.PatchHere((byte*)c.Jump);
+                _asm.PatchHere((byte*)c.Jump1);
+                _asm.PatchHere((byte*)c.Jump2);
+                _asm.PatchHere((byte*)c.Jump3);
+                _asm.Store(3, new Mem(Allocator.State, _layout.PcOffset), Reg.R10);
+                _asm.StoreImm(3, Eng(EngineOffsets.LastExit), 0);
+                _asm.JmpTo(_thunks.Exit);
+                break;
+            default:
+                EmitColdMemory(c);
+                break;
+        }
+    }
+}
