@@ -1,0 +1,62 @@
+using Dromaius.Core.Errors;
+using Dromaius.Core.Memory;
+
+namespace Dromaius.Devices.Pci;
+
+/// <summary>
+/// Configuration mechanism #1: the address register at 0xCF8 and the data window at 0xCFC. Source: PCI Local Bus Specification
+/// 3.0, section 3.2.2.3.2.
+/// </summary>
+public sealed class PciConfigMechanism
+{
+    private const uint Enable = 0x8000_0000;
+
+    private readonly PciBus _bus;
+    private uint _address;
+
+    public PciConfigMechanism(PciBus bus)
+    {
+        _bus = bus;
+        AddressRegion = MemoryRegion.Device("pci-conf-idx", 4, ReadAddress, WriteAddress);
+        DataRegion = MemoryRegion.Device("pci-conf-data", 4, ReadData, WriteData);
+    }
+
+    /// <summary>Goes to 0xCF8.</summary>
+    public MemoryRegion AddressRegion { get; }
+
+    /// <summary>Goes to 0xCFC.</summary>
+    public MemoryRegion DataRegion { get; }
+
+    public void Reset() => _address = 0;
+
+    // Only whole double words reach the address register; narrower accesses are plain I/O and nothing is there.
+    private ulong ReadAddress(ulong offset, int size) => offset == 0 && size == 4 ? _address : ulong.MaxValue;
+
+    private void WriteAddress(ulong offset, int size, ulong value)
+    {
+        if (offset == 0 && size == 4)
+            _address = (uint)value & 0x80FF_FFFC;
+    }
+
+    private ulong ReadData(ulong offset, int size)
+    {
+        if (!Decode((int)offset, out var devfn, out var register))
+            return ulong.MaxValue;
+        return _bus.ReadConfig(devfn, register, Math.Min(size, 4));
+    }
+
+    private void WriteData(ulong offset, int size, ulong value)
+    {
+        if (Decode((int)offset, out var devfn, out var register))
+            _bus.WriteConfig(devfn, register, Math.Min(size, 4), (uint)value);
+        else
+            GuestLog.GuestError("pci", $"write to configuration data with address {_address:x8}");
+    }
+
+    private bool Decode(int offset, out int devfn, out int register)
+    {
+        devfn = (int)(_address >> 8) & 0xFF;
+        register = (int)(_address & 0xFC) + offset;
+        return (_address & Enable) != 0 && ((_address >> 16) & 0xFF) == 0;
+    }
+}
