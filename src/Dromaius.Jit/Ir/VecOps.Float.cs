@@ -1,4 +1,4 @@
-
+using Dromaius.Jit.Ir.SoftFloat;
 using static Dromaius.Jit.Ir.VecForm;
 
 namespace Dromaius.Jit.Ir;
@@ -8,95 +8,95 @@ public static unsafe partial class VecOps
 {
     private static void AddFloatRows(VecInfo?[] t)
     {
-        Fp4(t, VecKind.Addps, 0x58, Binary, null, null,
-            null, null);
-        Fp4(t, VecKind.Subps, 0x5C, Binary, null, null,
-            null, null);
-        Fp4(t, VecKind.Mulps, 0x59, Binary, null, null,
-            null, null);
-        Fp4(t, VecKind.Divps, 0x5E, Binary, null, null,
-            null, null);
-        Fp4(t, VecKind.Minps, 0x5D, Binary, null, null,
-            null, null);
-        Fp4(t, VecKind.Maxps, 0x5F, Binary, null, null,
-            null, null);
-        Fp4(t, VecKind.Sqrtps, 0x51, Unary, null, null,
-            null, null);
-        Fp4(t, VecKind.Cmpps, 0xC2, BinaryImm, null, null,
-            null, null, maxLegacyImm: 7);
+        Fp4(t, VecKind.Addps, 0x58, Binary, &VecFloat.Packed<FpAdd, F32>, &VecFloat.Packed<FpAdd, F64>,
+            &VecFloat.Scalar<FpAdd, F32>, &VecFloat.Scalar<FpAdd, F64>);
+        Fp4(t, VecKind.Subps, 0x5C, Binary, &VecFloat.Packed<FpSub, F32>, &VecFloat.Packed<FpSub, F64>,
+            &VecFloat.Scalar<FpSub, F32>, &VecFloat.Scalar<FpSub, F64>);
+        Fp4(t, VecKind.Mulps, 0x59, Binary, &VecFloat.Packed<FpMul, F32>, &VecFloat.Packed<FpMul, F64>,
+            &VecFloat.Scalar<FpMul, F32>, &VecFloat.Scalar<FpMul, F64>);
+        Fp4(t, VecKind.Divps, 0x5E, Binary, &VecFloat.Packed<FpDiv, F32>, &VecFloat.Packed<FpDiv, F64>,
+            &VecFloat.Scalar<FpDiv, F32>, &VecFloat.Scalar<FpDiv, F64>);
+        Fp4(t, VecKind.Minps, 0x5D, Binary, &VecFloat.Packed<FpMin, F32>, &VecFloat.Packed<FpMin, F64>,
+            &VecFloat.Scalar<FpMin, F32>, &VecFloat.Scalar<FpMin, F64>);
+        Fp4(t, VecKind.Maxps, 0x5F, Binary, &VecFloat.Packed<FpMax, F32>, &VecFloat.Packed<FpMax, F64>,
+            &VecFloat.Scalar<FpMax, F32>, &VecFloat.Scalar<FpMax, F64>);
+        Fp4(t, VecKind.Sqrtps, 0x51, Unary, &VecFloat.PackedUnary<FpSqrt, F32>, &VecFloat.PackedUnary<FpSqrt, F64>,
+            &VecFloat.ScalarUnary<FpSqrt, F32>, &VecFloat.ScalarUnary<FpSqrt, F64>);
+        Fp4(t, VecKind.Cmpps, 0xC2, BinaryImm, &VecFloat.Packed<FpCompare, F32>, &VecFloat.Packed<FpCompare, F64>,
+            &VecFloat.Scalar<FpCompare, F32>, &VecFloat.Scalar<FpCompare, F64>, maxLegacyImm: 7);
 
-        Fp(t, VecKind.Rcpps, 0, 0x53, Unary, null, mxcsr: false);
-        Fp(t, VecKind.Rcpss, 0xF3, 0x53, Binary, null, mxcsr: false, no256: true);
-        Fp(t, VecKind.Rsqrtps, 0, 0x52, Unary, null, mxcsr: false);
-        Fp(t, VecKind.Rsqrtss, 0xF3, 0x52, Binary, null, mxcsr: false, no256: true);
+        Fp(t, VecKind.Rcpps, 0, 0x53, Unary, &VecFloat.Rcpps, mxcsr: false);
+        Fp(t, VecKind.Rcpss, 0xF3, 0x53, Binary, &VecFloat.Rcpss, mxcsr: false, no256: true);
+        Fp(t, VecKind.Rsqrtps, 0, 0x52, Unary, &VecFloat.Rsqrtps, mxcsr: false);
+        Fp(t, VecKind.Rsqrtss, 0xF3, 0x52, Binary, &VecFloat.Rsqrtss, mxcsr: false, no256: true);
 
-        Fp(t, VecKind.Addsubps, 0xF2, 0xD0, Binary, null, feature: VecFeatures.Sse3);
-        Fp(t, VecKind.Addsubpd, 0x66, 0xD0, Binary, null, feature: VecFeatures.Sse3);
-        Fp(t, VecKind.Haddps, 0xF2, 0x7C, Binary, null, feature: VecFeatures.Sse3);
-        Fp(t, VecKind.Haddpd, 0x66, 0x7C, Binary, null, feature: VecFeatures.Sse3);
-        Fp(t, VecKind.Hsubps, 0xF2, 0x7D, Binary, null, feature: VecFeatures.Sse3);
-        Fp(t, VecKind.Hsubpd, 0x66, 0x7D, Binary, null, feature: VecFeatures.Sse3);
-        Fp(t, VecKind.Dpps, 0x66, 0x40, BinaryImm, null, feature: VecFeatures.Sse41, map: 3);
-        Fp(t, VecKind.Dppd, 0x66, 0x41, BinaryImm, null, feature: VecFeatures.Sse41, map: 3, no256: true);
-        Fp(t, VecKind.Roundps, 0x66, 0x08, UnaryImm, null, feature: VecFeatures.Sse41, map: 3);
-        Fp(t, VecKind.Roundpd, 0x66, 0x09, UnaryImm, null, feature: VecFeatures.Sse41, map: 3);
-        Fp(t, VecKind.Roundss, 0x66, 0x0A, BinaryImm, null, feature: VecFeatures.Sse41, map: 3,
+        Fp(t, VecKind.Addsubps, 0xF2, 0xD0, Binary, &VecFloat.AddSub<F32>, feature: VecFeatures.Sse3);
+        Fp(t, VecKind.Addsubpd, 0x66, 0xD0, Binary, &VecFloat.AddSub<F64>, feature: VecFeatures.Sse3);
+        Fp(t, VecKind.Haddps, 0xF2, 0x7C, Binary, &VecFloat.Horizontal<FpAdd, F32>, feature: VecFeatures.Sse3);
+        Fp(t, VecKind.Haddpd, 0x66, 0x7C, Binary, &VecFloat.Horizontal<FpAdd, F64>, feature: VecFeatures.Sse3);
+        Fp(t, VecKind.Hsubps, 0xF2, 0x7D, Binary, &VecFloat.Horizontal<FpSub, F32>, feature: VecFeatures.Sse3);
+        Fp(t, VecKind.Hsubpd, 0x66, 0x7D, Binary, &VecFloat.Horizontal<FpSub, F64>, feature: VecFeatures.Sse3);
+        Fp(t, VecKind.Dpps, 0x66, 0x40, BinaryImm, &VecFloat.DotProduct<F32>, feature: VecFeatures.Sse41, map: 3);
+        Fp(t, VecKind.Dppd, 0x66, 0x41, BinaryImm, &VecFloat.DotProduct<F64>, feature: VecFeatures.Sse41, map: 3, no256: true);
+        Fp(t, VecKind.Roundps, 0x66, 0x08, UnaryImm, &VecFloat.PackedUnary<FpRound, F32>, feature: VecFeatures.Sse41, map: 3);
+        Fp(t, VecKind.Roundpd, 0x66, 0x09, UnaryImm, &VecFloat.PackedUnary<FpRound, F64>, feature: VecFeatures.Sse41, map: 3);
+        Fp(t, VecKind.Roundss, 0x66, 0x0A, BinaryImm, &VecFloat.ScalarUnary<FpRound, F32>, feature: VecFeatures.Sse41, map: 3,
             no256: true);
-        Fp(t, VecKind.Roundsd, 0x66, 0x0B, BinaryImm, null, feature: VecFeatures.Sse41, map: 3,
+        Fp(t, VecKind.Roundsd, 0x66, 0x0B, BinaryImm, &VecFloat.ScalarUnary<FpRound, F64>, feature: VecFeatures.Sse41, map: 3,
             no256: true);
 
-        Fp(t, VecKind.Cvtps2pd, 0, 0x5A, Unary, null);
-        Fp(t, VecKind.Cvtpd2ps, 0x66, 0x5A, Unary, null);
-        Fp(t, VecKind.Cvtss2sd, 0xF3, 0x5A, Binary, null, no256: true);
-        Fp(t, VecKind.Cvtsd2ss, 0xF2, 0x5A, Binary, null, no256: true);
-        Fp(t, VecKind.Cvtdq2ps, 0, 0x5B, Unary, null);
-        Fp(t, VecKind.Cvtps2dq, 0x66, 0x5B, Unary, null);
-        Fp(t, VecKind.Cvttps2dq, 0xF3, 0x5B, Unary, null);
-        Fp(t, VecKind.Cvtdq2pd, 0xF3, 0xE6, Unary, null, mxcsr: false);
-        Fp(t, VecKind.Cvtpd2dq, 0xF2, 0xE6, Unary, null);
-        Fp(t, VecKind.Cvttpd2dq, 0x66, 0xE6, Unary, null);
-        Fp(t, VecKind.Cvtph2ps, 0x66, 0x13, Unary, null, feature: VecFeatures.F16c, map: 2, vexOnly: true);
-        Fp(t, VecKind.Cvtps2ph, 0x66, 0x1D, UnaryImmStore, null, feature: VecFeatures.F16c, map: 3, vexOnly: true);
-        Fp(t, VecKind.Cvtsi2ss32, 0xF3, 0x2A, FromGpr, null, no256: true);
-        Fp(t, VecKind.Cvtsi2ss64, 0xF3, 0x2A, FromGpr, null, no256: true, w: true);
-        Fp(t, VecKind.Cvtsi2sd32, 0xF2, 0x2A, FromGpr, null, no256: true, mxcsr: false);
-        Fp(t, VecKind.Cvtsi2sd64, 0xF2, 0x2A, FromGpr, null, no256: true, w: true);
+        Fp(t, VecKind.Cvtps2pd, 0, 0x5A, Unary, &VecFloat.Cvtps2pd);
+        Fp(t, VecKind.Cvtpd2ps, 0x66, 0x5A, Unary, &VecFloat.Cvtpd2ps);
+        Fp(t, VecKind.Cvtss2sd, 0xF3, 0x5A, Binary, &VecFloat.Cvtss2sd, no256: true);
+        Fp(t, VecKind.Cvtsd2ss, 0xF2, 0x5A, Binary, &VecFloat.Cvtsd2ss, no256: true);
+        Fp(t, VecKind.Cvtdq2ps, 0, 0x5B, Unary, &VecFloat.Cvtdq2ps);
+        Fp(t, VecKind.Cvtps2dq, 0x66, 0x5B, Unary, &VecFloat.Cvtps2dq);
+        Fp(t, VecKind.Cvttps2dq, 0xF3, 0x5B, Unary, &VecFloat.Cvttps2dq);
+        Fp(t, VecKind.Cvtdq2pd, 0xF3, 0xE6, Unary, &VecFloat.Cvtdq2pd, mxcsr: false);
+        Fp(t, VecKind.Cvtpd2dq, 0xF2, 0xE6, Unary, &VecFloat.Cvtpd2dq);
+        Fp(t, VecKind.Cvttpd2dq, 0x66, 0xE6, Unary, &VecFloat.Cvttpd2dq);
+        Fp(t, VecKind.Cvtph2ps, 0x66, 0x13, Unary, &VecFloat.Cvtph2ps, feature: VecFeatures.F16c, map: 2, vexOnly: true);
+        Fp(t, VecKind.Cvtps2ph, 0x66, 0x1D, UnaryImmStore, &VecFloat.Cvtps2ph, feature: VecFeatures.F16c, map: 3, vexOnly: true);
+        Fp(t, VecKind.Cvtsi2ss32, 0xF3, 0x2A, FromGpr, &VecFloat.Cvtsi2ss32, no256: true);
+        Fp(t, VecKind.Cvtsi2ss64, 0xF3, 0x2A, FromGpr, &VecFloat.Cvtsi2ss64, no256: true, w: true);
+        Fp(t, VecKind.Cvtsi2sd32, 0xF2, 0x2A, FromGpr, &VecFloat.Cvtsi2sd32, no256: true, mxcsr: false);
+        Fp(t, VecKind.Cvtsi2sd64, 0xF2, 0x2A, FromGpr, &VecFloat.Cvtsi2sd64, no256: true, w: true);
     }
 
     /// <summary>The four fused multiply-add shapes in their three operand orders (SDM: 132, 213, 231).</summary>
     private static void AddFmaRows(VecInfo?[] t)
     {
-        Fma(t, VecKind.Vfmadd132ps, 0x98, null, null,
-            null, null);
-        Fma(t, VecKind.Vfmadd213ps, 0xA8, null, null,
-            null, null);
-        Fma(t, VecKind.Vfmadd231ps, 0xB8, null, null,
-            null, null);
-        Fma(t, VecKind.Vfmsub132ps, 0x9A, null, null,
-            null, null);
-        Fma(t, VecKind.Vfmsub213ps, 0xAA, null, null,
-            null, null);
-        Fma(t, VecKind.Vfmsub231ps, 0xBA, null, null,
-            null, null);
-        Fma(t, VecKind.Vfnmadd132ps, 0x9C, null, null,
-            null, null);
-        Fma(t, VecKind.Vfnmadd213ps, 0xAC, null, null,
-            null, null);
-        Fma(t, VecKind.Vfnmadd231ps, 0xBC, null, null,
-            null, null);
-        Fma(t, VecKind.Vfnmsub132ps, 0x9E, null, null,
-            null, null);
-        Fma(t, VecKind.Vfnmsub213ps, 0xAE, null, null,
-            null, null);
-        Fma(t, VecKind.Vfnmsub231ps, 0xBE, null, null,
-            null, null);
+        Fma(t, VecKind.Vfmadd132ps, 0x98, &VecFloat.Fma<Madd, Order132, F32>, &VecFloat.Fma<Madd, Order132, F64>,
+            &VecFloat.FmaScalar<Madd, Order132, F32>, &VecFloat.FmaScalar<Madd, Order132, F64>);
+        Fma(t, VecKind.Vfmadd213ps, 0xA8, &VecFloat.Fma<Madd, Order213, F32>, &VecFloat.Fma<Madd, Order213, F64>,
+            &VecFloat.FmaScalar<Madd, Order213, F32>, &VecFloat.FmaScalar<Madd, Order213, F64>);
+        Fma(t, VecKind.Vfmadd231ps, 0xB8, &VecFloat.Fma<Madd, Order231, F32>, &VecFloat.Fma<Madd, Order231, F64>,
+            &VecFloat.FmaScalar<Madd, Order231, F32>, &VecFloat.FmaScalar<Madd, Order231, F64>);
+        Fma(t, VecKind.Vfmsub132ps, 0x9A, &VecFloat.Fma<Msub, Order132, F32>, &VecFloat.Fma<Msub, Order132, F64>,
+            &VecFloat.FmaScalar<Msub, Order132, F32>, &VecFloat.FmaScalar<Msub, Order132, F64>);
+        Fma(t, VecKind.Vfmsub213ps, 0xAA, &VecFloat.Fma<Msub, Order213, F32>, &VecFloat.Fma<Msub, Order213, F64>,
+            &VecFloat.FmaScalar<Msub, Order213, F32>, &VecFloat.FmaScalar<Msub, Order213, F64>);
+        Fma(t, VecKind.Vfmsub231ps, 0xBA, &VecFloat.Fma<Msub, Order231, F32>, &VecFloat.Fma<Msub, Order231, F64>,
+            &VecFloat.FmaScalar<Msub, Order231, F32>, &VecFloat.FmaScalar<Msub, Order231, F64>);
+        Fma(t, VecKind.Vfnmadd132ps, 0x9C, &VecFloat.Fma<Nmadd, Order132, F32>, &VecFloat.Fma<Nmadd, Order132, F64>,
+            &VecFloat.FmaScalar<Nmadd, Order132, F32>, &VecFloat.FmaScalar<Nmadd, Order132, F64>);
+        Fma(t, VecKind.Vfnmadd213ps, 0xAC, &VecFloat.Fma<Nmadd, Order213, F32>, &VecFloat.Fma<Nmadd, Order213, F64>,
+            &VecFloat.FmaScalar<Nmadd, Order213, F32>, &VecFloat.FmaScalar<Nmadd, Order213, F64>);
+        Fma(t, VecKind.Vfnmadd231ps, 0xBC, &VecFloat.Fma<Nmadd, Order231, F32>, &VecFloat.Fma<Nmadd, Order231, F64>,
+            &VecFloat.FmaScalar<Nmadd, Order231, F32>, &VecFloat.FmaScalar<Nmadd, Order231, F64>);
+        Fma(t, VecKind.Vfnmsub132ps, 0x9E, &VecFloat.Fma<Nmsub, Order132, F32>, &VecFloat.Fma<Nmsub, Order132, F64>,
+            &VecFloat.FmaScalar<Nmsub, Order132, F32>, &VecFloat.FmaScalar<Nmsub, Order132, F64>);
+        Fma(t, VecKind.Vfnmsub213ps, 0xAE, &VecFloat.Fma<Nmsub, Order213, F32>, &VecFloat.Fma<Nmsub, Order213, F64>,
+            &VecFloat.FmaScalar<Nmsub, Order213, F32>, &VecFloat.FmaScalar<Nmsub, Order213, F64>);
+        Fma(t, VecKind.Vfnmsub231ps, 0xBE, &VecFloat.Fma<Nmsub, Order231, F32>, &VecFloat.Fma<Nmsub, Order231, F64>,
+            &VecFloat.FmaScalar<Nmsub, Order231, F32>, &VecFloat.FmaScalar<Nmsub, Order231, F64>);
 
-        Fma(t, VecKind.Vfmaddsub132ps, 0x96, null, null);
-        Fma(t, VecKind.Vfmaddsub213ps, 0xA6, null, null);
-        Fma(t, VecKind.Vfmaddsub231ps, 0xB6, null, null);
-        Fma(t, VecKind.Vfmsubadd132ps, 0x97, null, null);
-        Fma(t, VecKind.Vfmsubadd213ps, 0xA7, null, null);
-        Fma(t, VecKind.Vfmsubadd231ps, 0xB7, null, null);
+        Fma(t, VecKind.Vfmaddsub132ps, 0x96, &VecFloat.Fma<MaddSub, Order132, F32>, &VecFloat.Fma<MaddSub, Order132, F64>);
+        Fma(t, VecKind.Vfmaddsub213ps, 0xA6, &VecFloat.Fma<MaddSub, Order213, F32>, &VecFloat.Fma<MaddSub, Order213, F64>);
+        Fma(t, VecKind.Vfmaddsub231ps, 0xB6, &VecFloat.Fma<MaddSub, Order231, F32>, &VecFloat.Fma<MaddSub, Order231, F64>);
+        Fma(t, VecKind.Vfmsubadd132ps, 0x97, &VecFloat.Fma<MsubAdd, Order132, F32>, &VecFloat.Fma<MsubAdd, Order132, F64>);
+        Fma(t, VecKind.Vfmsubadd213ps, 0xA7, &VecFloat.Fma<MsubAdd, Order213, F32>, &VecFloat.Fma<MsubAdd, Order213, F64>);
+        Fma(t, VecKind.Vfmsubadd231ps, 0xB7, &VecFloat.Fma<MsubAdd, Order231, F32>, &VecFloat.Fma<MsubAdd, Order231, F64>);
     }
 
     /// <summary>Four kinds in the order ps, pd, ss, sd. Scalars take a second operand for their upper lanes.</summary>
