@@ -82,11 +82,15 @@ internal static unsafe class VecFloat
                     : FpMul.Do<F>(F.Load(v->A.Q, lane + i), F.Load(v->B.Q, lane + i), 0, ref env);
             }
 
-            var sum = FpAdd.Do<F>(products[0], products[1], 0, ref env);
-            if (n == 4)
-                sum = FpAdd.Do<F>(sum, FpAdd.Do<F>(products[2], products[3], 0, ref env), 0, ref env);
             for (var i = 0; i < n; i++)
+            {
+                // The order of the additions matters for NaNs only.
+                var sum = n == 2
+                    ? FpAdd.Do<F>(products[i], products[i ^ 1], 0, ref env)
+                    : FpAdd.Do<F>(PairSum<F>(products + (i & 2), i, ref env), PairSum<F>(products + (~i & 2), i, ref env), 0,
+                        ref env);
                 F.Store(v->Dst.Q, lane + i, (v->Imm >> i & 1) == 0 ? 0 : sum);
+            }
         }
 
         Finish(v, env);
@@ -255,6 +259,9 @@ internal static unsafe class VecFloat
         Order.Arrange(ref x, ref y, ref z);
         return FpFma.Do<F>(x, y, z, Op.NegateProduct, Op.NegatesAddend(i), ref env);
     }
+
+    private static ulong PairSum<F>(ulong* pair, int lane, ref FpEnv env) where F : struct, IFpFormat =>
+        FpAdd.Do<F>(pair[~lane & 1], pair[lane & 1], 0, ref env);
 
     private static void SinglesToInts(VecArgs* v, bool truncate)
     {
