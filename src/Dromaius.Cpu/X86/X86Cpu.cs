@@ -42,6 +42,7 @@ public sealed unsafe partial class X86Cpu : IVcpu, IDisposable
         *State = default;
         _self = GCHandle.Alloc(this);
         State->Engine.Self = GCHandle.ToIntPtr(_self);
+        _tlb = new Softmmu.SoftTlb(this, &State->Engine);
     }
 
     public int Index { get; }
@@ -66,6 +67,7 @@ public sealed unsafe partial class X86Cpu : IVcpu, IDisposable
             return;
         System.Runtime.InteropServices.NativeMemory.AlignedFree(_allocation);
         _allocation = null;
+        _tlb.Dispose();
         _self.Free();
     }
 }

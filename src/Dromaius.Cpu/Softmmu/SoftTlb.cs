@@ -1,0 +1,504 @@
+using System.Runtime.CompilerServices;
+using Dromaius.Core.Memory;
+using Dromaius.Cpu.X86;
+using Dromaius.Jit;
+using NativePages = Dromaius.Core.Memory.NativeMemory;
+
+namespace Dromaius.Cpu.Softmmu;
+
+/// <summary>What the TLB asks its processor.</summary>
+public interface ITlbOwner
+{
+    /// <summary>Walks the guest's page tables; false with an architecture-specific fault code.</summary>
+    bool TryWalk(ulong address, AccessKind kind, int mmuIndex, out PageWalk walk, out uint fault);
+
+    /// <summary>The physical address space the processor sees now.</summary>
+    AddressSpace PhysicalSpace { get; }
+
+    /// <summary>Bits of a physical address that reach the bus (A20).</summary>
+    ulong PhysicalMask { get; }
+
+    /// <summary>Bits of a virtual address that count when an access runs over a page's end.</summary>
+    ulong AddressMask { get; }
+
+    /// <summary>
+    /// A store is about to change translated code. False: the running unit would be hit; leave it first (the exit reason is
+    /// set) and make the store again.
+    /// </summary>
+    bool BeforeCodeWrite(RamBlock ram, ulong offset, int length);
+}
+
+/// <summary>
+/// The software TLBs of one processor: direct-mapped tables that generated code looks into, a small victim cache behind
+/// each, and the slow paths for everything else: walks, devices, page crossings, watched pages.
+/// </summary>
+public sealed unsafe class SoftTlb : IDisposable
+{
+    private const int Entries = 1024;
+    private const int CodeEntries = 256;
+    private const int Modes = 3;
+    private const int Victims = 8;
+    private const ulong PageMask = ~0xFFFUL;
+    private const ulong GlobalBit = 1, LargeBit = 2;
+    private const ulong SlowBits = TlbEntry.Device | TlbEntry.NotDirty | TlbEntry.ReadOnlyMemory;
+
+    private readonly ITlbOwner _owner;
+    private readonly EngineState* _engine;
+    private readonly Lock _gate = new();
+    private readonly byte* _memory;
+    private readonly nuint _memorySize;
+    private readonly TlbEntry*[] _tables = new TlbEntry*[Modes];
+    private readonly TlbEntry*[] _victims = new TlbEntry*[Modes];
+    private readonly int[] _victimNext = new int[Modes];
+    private readonly TlbEntry*[] _code = new TlbEntry*[Modes];
+    private readonly int[] _used = new int[Modes];
+    private bool _largeSeen;
+
+    /// <summary>Locked accesses that no host instruction can make (page crossings, devices) exclude each other here.</summary>
+    private static readonly Lock SplitLock = new();
+
+    public SoftTlb(ITlbOwner owner, EngineState* engine)
+    {
+        _owner = owner;
+        _engine = engine;
+        var perMode = Entries + Victims + CodeEntries;
+        _memorySize = (nuint)(perMode * Modes * sizeof(TlbEntry));
+        _memory = (byte*)NativePages.MapAnonymous(_memorySize);
+        var next = (TlbEntry*)_memory;
+        for (var m = 0; m < Modes; m++)
+        {
+            _tables[m] = next;
+            _victims[m] = next + Entries;
+            _code[m] = next + Entries + Victims;
+            next += perMode;
+            var table = &engine->Tlb0 + m;
+            table->Mask = (Entries - 1) * (ulong)sizeof(TlbEntry);
+            table->Entries = _tables[m];
+        }
+
+        engine->Tlb3 = engine->Tlb0;
+        Flush(true);
+    }
+
+    /// <summary>The fault code of the last failed walk.</summary>
+    public uint Fault { get; private set; }
+
+    /// <summary>The address of the last failed walk.</summary>
+    public ulong FaultAddress { get; private set; }
+
+    // Flushing. By the processor's own thread, or with it stopped.
+
+    public void Flush(bool includeGlobal)
+    {
+        lock (_gate)
+        {
+            for (var m = 0; m < Modes; m++)
+            {
+                if (includeGlobal)
+                {
+                    Clear(_tables[m], Entries + Victims + CodeEntries);
+                    _used[m] = 0;
+                }
+                else
+                    ClearLocal(m);
+            }
+
+            if (includeGlobal)
+                _largeSeen = false;
+        }
+    }
+
+    private static void Clear(TlbEntry* e, int count)
+    {
+        for (var i = 0; i < count; i++)
+        {
+            e[i].Read = TlbEntry.Invalid;
+            e[i].Write = TlbEntry.Invalid;
+        }
+    }
+
+    private void ClearLocal(int mode)
+    {
+        if (_used[mode] == 0)
+            return; // no entry since the last flush but global ones
+        var e = _tables[mode];
+        for (var i = 0; i < Entries + Victims + CodeEntries; i++)
+        {
+            if ((e[i].Physical & GlobalBit) == 0)
+            {
+                e[i].Read = TlbEntry.Invalid;
+                e[i].Write = TlbEntry.Invalid;
+            }
+        }
+
+        _used[mode] = 0;
+    }
+
+    /// <summary>Forgets the page of an address; all pages when it may be part of a large one.</summary>
+    public void FlushPage(ulong address)
+    {
+        lock (_gate)
+        {
+            if (_largeSeen)
+            {
+                // A large page is held as 4 KiB pieces: drop every piece of one.
+                for (var m = 0; m < Modes; m++)
+                {
+                    var all = _tables[m];
+                    for (var i = 0; i < Entries + Victims + CodeEntries; i++)
+                    {
+                        if ((all[i].Physical & LargeBit) != 0 && ((all[i].Read | all[i].Write) & TlbEntry.Invalid) == 0
+                            && ((all[i].Read ^ address) >> 30) == 0)
+                            Clear(all + i, 1);
+                    }
+                }
+            }
+
+            var page = address & PageMask;
+            for (var m = 0; m < Modes; m++)
+            {
+                DropIf(_tables[m] + Index(address), page);
+                DropIf(_code[m] + CodeIndex(address), page);
+                for (var v = 0; v < Victims; v++)
+                    DropIf(_victims[m] + v, page);
+            }
+        }
+    }
+
+    private static void DropIf(TlbEntry* e, ulong page)
+    {
+        if ((e->Read & PageMask) == page || (e->Write & PageMask) == page)
+            Clear(e, 1);
+    }
+
+    /// <summary>A page got watched (it holds code now): stores to it must take the slow path. Any thread.</summary>
+    public void WatchPage(byte* hostPage)
+    {
+        lock (_gate)
+        {
+            for (var m = 0; m < Modes; m++)
+            {
+                var e = _tables[m];
+                for (var i = 0; i < Entries + Victims; i++)
+                {
+                    var w = e[i].Write;
+                    if ((w & (TlbEntry.Invalid | TlbEntry.Device)) == 0
+                        && (byte*)(e[i].Addend + (nint)(w & PageMask)) == hostPage)
+                        e[i].Write = w | TlbEntry.NotDirty;
+                }
+            }
+        }
+    }
+
+    private static int Index(ulong address) => (int)(address >> 12) & (Entries - 1);
+
+    private static int CodeIndex(ulong address) => (int)(address >> 12) & (CodeEntries - 1);
+
+    // Look-up.
+
+    /// <summary>The entry that allows an access within one page, filled if need be; null: a fault.</summary>
+    private TlbEntry* Find(ulong address, bool write, int mode)
+    {
+        var page = address & PageMask;
+        var e = _tables[mode] + Index(address);
+        if (((write ? e->Write : e->Read) & ~SlowBits) == page)
+            return e;
+        for (var v = 0; v < Victims; v++)
+        {
+            var victim = _victims[mode] + v;
+            if (((write ? victim->Write : victim->Read) & ~SlowBits) == page)
+            {
+                lock (_gate)
+                    (*e, *victim) = (*victim, *e);
+                return e;
+            }
+        }
+
+        return Fill(e, address, write, mode);
+    }
+
+    private TlbEntry* Fill(TlbEntry* e, ulong address, bool write, int mode)
+    {
+        if (!_owner.TryWalk(address, write ? AccessKind.Write : AccessKind.Read, mode, out var walk, out var fault))
+        {
+            Fault = fault;
+            FaultAddress = address;
+            return null;
+        }
+
+        var page = address & PageMask;
+        lock (_gate)
+        {
+            if (((e->Read | e->Write) & TlbEntry.Invalid) == 0 || (e->Read & TlbEntry.Invalid) == 0)
+                _victims[mode][_victimNext[mode]++ & (Victims - 1)] = *e;
+            Resolve(e, page, walk, AccessKind.Read);
+            if (!walk.Readable && !write)
+                e->Read = page; // execute-only pages do not exist on the architectures here
+            Note(mode, walk);
+        }
+
+        return e;
+    }
+
+    private void Note(int mode, in PageWalk walk)
+    {
+        if (!walk.Global)
+            _used[mode]++;
+        if (walk.PageSize > 4096)
+            _largeSeen = true;
+    }
+
+    /// <summary>Sets an entry from a walk: host memory where there is some, else a device.</summary>
+    private void Resolve(TlbEntry* e, ulong page, in PageWalk walk, AccessKind kind)
+    {
+        var physical = walk.Physical & PageMask & _owner.PhysicalMask;
+        e->Physical = physical | (walk.Global ? GlobalBit : 0) | (walk.PageSize > 4096 ? LargeBit : 0);
+        if (_owner.PhysicalSpace.View.TryFind(physical, out var range) && range.Region.Ram is { } ram
+            && range.Last - physical >= 0xFFF)
+        {
+            var offset = range.Offset + (physical - range.Start);
+            e->Addend = (nint)(ram.Base + offset) - (nint)page;
+            e->Read = page;
+            e->Write = !walk.Writable ? TlbEntry.Invalid
+                : range.ReadOnly ? page | TlbEntry.ReadOnlyMemory
+                : ram.Flags[offset >> 12] != 0 ? page | TlbEntry.NotDirty
+                : page;
+        }
+        else
+        {
+            e->Addend = 0;
+            e->Read = page | TlbEntry.Device;
+            e->Write = walk.Writable ? page | TlbEntry.Device : TlbEntry.Invalid;
+        }
+    }
+
+    /// <summary>
+    /// Host address of code at a virtual address, or null: with <paramref name="device"/> set the bytes are not in memory
+    /// (fetch them one by one), else the fetch faults.
+    /// </summary>
+    public byte* FindCode(ulong address, int mode, out bool device)
+    {
+        var page = address & PageMask;
+        var e = _code[mode] + CodeIndex(address);
+        device = false;
+        if ((e->Read & ~SlowBits) != page)
+        {
+            if (!_owner.TryWalk(address, AccessKind.Execute, mode, out var walk, out var fault))
+            {
+                Fault = fault;
+                FaultAddress = address;
+                return null;
+            }
+
+            lock (_gate)
+            {
+                Resolve(e, page, walk, AccessKind.Execute);
+                e->Write = TlbEntry.Invalid;
+                Note(mode, walk);
+            }
+        }
+
+        if ((e->Read & TlbEntry.Device) != 0)
+        {
+            device = true;
+            return null;
+        }
+
+        return (byte*)(e->Addend + (nint)address);
+    }
+
+    /// <summary>Physical address of code found with <see cref="FindCode"/> just before.</summary>
+    public ulong CodePhysical(ulong address, int mode) =>
+        (_code[mode][CodeIndex(address)].Physical & PageMask) | (address & ~PageMask);
+
+    // Slow-path accesses. False: a fault (Fault, FaultAddress) or, for stores, a unit that must be left first.
+
+    public bool TryLoad(ulong address, int size, int mode, out ulong value)
+    {
+        value = 0;
+        if ((address & 0xFFF) + (ulong)size > 0x1000)
+        {
+            // Both pages must answer before a device register is read.
+            if (Find(address, false, mode) == null || Find(Next(address, size - 1), false, mode) == null)
+                return false;
+            for (var i = 0; i < size; i++)
+            {
+                if (!TryLoad(Next(address, i), 1, mode, out var b))
+                    return false;
+                value |= b << (8 * i);
+            }
+
+            return true;
+        }
+
+        var e = Find(address, false, mode);
+        if (e == null)
+            return false;
+        if ((e->Read & TlbEntry.Device) != 0)
+        {
+            value = _owner.PhysicalSpace.Load((e->Physical & PageMask) | (address & 0xFFF), size);
+            return true;
+        }
+
+        var host = (byte*)(e->Addend + (nint)address);
+        value = size switch
+        {
+            1 => *host,
+            2 => *(ushort*)host,
+            4 => *(uint*)host,
+            _ => *(ulong*)host,
+        };
+        return true;
+    }
+
+    private ulong Next(ulong address, int n) => (address + (ulong)n) & _owner.AddressMask;
+
+    public bool TryStore(ulong address, int size, ulong value, int mode)
+    {
+        if ((address & 0xFFF) + (ulong)size > 0x1000)
+        {
+            if (Find(Next(address, size - 1), true, mode) == null || Find(address, true, mode) == null)
+                return false;
+            var first = (int)(0x1000 - (address & 0xFFF));
+            if (!MayStore(address, first, mode) || !MayStore(Next(address, first), size - first, mode))
+                return false;
+            for (var i = 0; i < size; i++)
+            {
+                if (!TryStore(Next(address, i), 1, value >> (8 * i), mode))
+                    return false;
+            }
+
+            return true;
+        }
+
+        var e = Find(address, true, mode);
+        if (e == null)
+            return false;
+        if ((e->Write & SlowBits) != 0)
+        {
+            if ((e->Write & TlbEntry.NotDirty) == 0)
+            {
+                _owner.PhysicalSpace.Store((e->Physical & PageMask) | (address & 0xFFF), size, value);
+                return true;
+            }
+
+            if (!Unwatch(e, address, size))
+                return false;
+        }
+
+        var host = (byte*)(e->Addend + (nint)address);
+        switch (size)
+        {
+            case 1:
+                *host = (byte)value;
+                break;
+            case 2:
+                *(ushort*)host = (ushort)value;
+                break;
+            case 4:
+                *(uint*)host = (uint)value;
+                break;
+            default:
+                *(ulong*)host = value;
+                break;
+        }
+
+        return true;
+    }
+
+    private bool MayStore(ulong address, int size, int mode)
+    {
+        var e = Find(address, true, mode);
+        if (e == null)
+            return false;
+        return (e->Write & TlbEntry.NotDirty) == 0 || Unwatch(e, address, size);
+    }
+
+    /// <summary>A store to a watched page: tells the watchers, and takes the fast path again if none is left.</summary>
+    private bool Unwatch(TlbEntry* e, ulong address, int size)
+    {
+        var physical = (e->Physical & PageMask) | (address & 0xFFF);
+        if (!_owner.PhysicalSpace.View.TryFind(physical, out var range) || range.Region.Ram is not { } ram)
+            return true;
+        var offset = range.Offset + (physical - range.Start);
+        var page = offset >> 12;
+        if ((ram.Flags[page] & (byte)PageFlags.Code) != 0 && !_owner.BeforeCodeWrite(ram, offset, size))
+            return false;
+        if ((ram.Flags[page] & (byte)PageFlags.DisplayClean) != 0)
+            ram.ClearFlag(page, PageFlags.DisplayClean);
+        lock (_gate)
+        {
+            if (ram.Flags[page] == 0)
+                e->Write &= ~TlbEntry.NotDirty;
+        }
+
+        return true;
+    }
+
+    /// <summary>Checks that an access would be allowed, filling the TLB.</summary>
+    public bool TryProbe(ulong address, int size, bool write, int mode) =>
+        Find(address, write, mode) != null
+        && ((address & 0xFFF) + (ulong)size <= 0x1000 || Find(Next(address, size - 1), write, mode) != null);
+
+    /// <summary>
+    /// Host memory behind an address, good for <paramref name="length"/> bytes to the page's end; false for devices, faults and
+    /// watched pages, which go element by element.
+    /// </summary>
+    public bool TryHost(ulong address, bool write, int mode, out byte* host, out int length)
+    {
+        host = null;
+        length = 0;
+        var e = Find(address, write, mode);
+        if (e == null || ((write ? e->Write : e->Read) & SlowBits) != 0)
+            return false;
+        host = (byte*)(e->Addend + (nint)address);
+        length = (int)(0x1000 - (address & 0xFFF));
+        return true;
+    }
+
+    /// <summary>Atomic operation on memory the fast path does not reach. Operation: old, operand → new.</summary>
+    public bool TryAtomic(ulong address, int size, int mode, delegate*<ulong, ulong, ulong, ulong> next, ulong a, ulong b,
+        out ulong old)
+    {
+        old = 0;
+        var e = Find(address, true, mode);
+        if (e == null)
+            return false;
+        if ((address & 0xFFF) + (ulong)size <= 0x1000 && (e->Write & TlbEntry.NotDirty) != 0
+            && !Unwatch(e, address, size))
+            return false;
+        if ((address & ((ulong)size - 1)) == 0 && (e->Write & (TlbEntry.Device | TlbEntry.ReadOnlyMemory)) == 0)
+        {
+            var host = (byte*)(e->Addend + (nint)address);
+            while (true)
+            {
+                old = size switch
+                {
+                    1 => Volatile.Read(ref *host),
+                    2 => Volatile.Read(ref *(ushort*)host),
+                    4 => Volatile.Read(ref *(uint*)host),
+                    _ => Volatile.Read(ref *(ulong*)host),
+                };
+                var value = next(old, a, b);
+                var done = size switch
+                {
+                    1 => Interlocked.CompareExchange(ref *host, (byte)value, (byte)old) == (byte)old,
+                    2 => Interlocked.CompareExchange(ref *(ushort*)host, (ushort)value, (ushort)old) == (ushort)old,
+                    4 => Interlocked.CompareExchange(ref *(uint*)host, (uint)value, (uint)old) == (uint)old,
+                    _ => Interlocked.CompareExchange(ref *(ulong*)host, value, old) == old,
+                };
+                if (done)
+                    return true;
+            }
+        }
+
+        lock (SplitLock)
+        {
+            if (!TryProbe(address, size, true, mode) || !TryLoad(address, size, mode, out old))
+                return false;
+            return TryStore(address, size, next(old, a, b), mode);
+        }
+    }
+
+    public void Dispose() => NativePages.Unmap(_memory, _memorySize);
+}

@@ -1,0 +1,436 @@
+using System.Runtime.CompilerServices;
+using Dromaius.Core.Memory;
+using Dromaius.Jit.Interpreter;
+using Dromaius.Jit.Ir;
+using Dromaius.Jit.X64;
+
+namespace Dromaius.Jit;
+
+/// <summary>What identifies a translation: where its bytes are in host memory, at which address and in which mode they run.</summary>
+public readonly record struct UnitKey(nint Host, ulong Pc, ulong CodeBase, uint Mode);
+
+/// <summary>The guest bytes that a translation was made from.</summary>
+/// <param name="Ram">Memory that holds the first byte.</param>
+/// <param name="Offset">Its offset there.</param>
+/// <param name="Length">Bytes of code.</param>
+/// <param name="WatchBefore">Bytes before the first that the translation depends on too (same page).</param>
+/// <param name="WatchLength">Bytes from the first on that it depends on: at least <paramref name="Length"/>.</param>
+/// <param name="Ram2">Memory that holds the bytes past the page's end, if any.</param>
+/// <param name="Offset2">Offset of that page there.</param>
+public readonly record struct CodeExtent(RamBlock Ram, ulong Offset, int Length, int WatchBefore, int WatchLength,
+    RamBlock? Ram2, ulong Offset2);
+
+/// <summary>A translated piece of guest code.</summary>
+public sealed unsafe class Unit
+{
+    public required UnitKey Key { get; init; }
+    public required int Id { get; init; }
+
+    /// <summary>Length of the guest code in bytes.</summary>
+    public required int Length { get; init; }
+    public required RamBlock Ram { get; init; }
+
+    /// <summary>Offset in its block of RAM of the first byte that the translation depends on.</summary>
+    public required ulong Offset { get; init; }
+
+    /// <summary>Bytes from <see cref="Offset"/> on that the translation depends on (both pages together).</summary>
+    public required int WatchLength { get; init; }
+
+    /// <summary>Where the second page's bytes are, for a unit that runs over a page's end; else null.</summary>
+    public RamBlock? Ram2 { get; init; }
+    public ulong Offset2 { get; init; }
+    public int Length2 { get; init; }
+
+    /// <summary>The unit in the interpreter's form, when that runs it.</summary>
+    public InterpretedUnit? Interpreted { get; internal set; }
+
+    /// <summary>Host code.</summary>
+    public byte* Code { get; internal set; }
+    public int CodeLength { get; internal set; }
+    public bool Invalid { get; internal set; }
+
+    internal byte* Patch0, Patch1, Unlinked0, Unlinked1;
+    internal Unit? Target0, Target1;
+    internal readonly List<(Unit From, int Slot)> Incoming = [];
+
+    internal byte* HostPage2 => Ram2 == null ? null : Ram2.Base + (Offset2 & ~0xFFFUL);
+}
+
+/// <summary>A processor whose generated code the engine manages.</summary>
+public unsafe interface IEngineClient
+{
+    EngineState* Engine { get; }
+
+    /// <summary>A page holds code now: stores to it must take the slow path.</summary>
+    void WatchPage(byte* hostPage);
+
+    /// <summary>Makes it leave generated code soon.</summary>
+    void RequestExit();
+}
+
+/// <summary>
+/// The translations of one machine: code memory, look-up by key, direct links between units, invalidation by physical page.
+/// Shared by all processors; its own lock guards everything but running.
+/// </summary>
+public sealed unsafe class Engine : IDisposable
+{
+    private readonly Lock _gate = new();
+    private readonly Dictionary<UnitKey, Unit> _units = [];
+    private readonly Dictionary<nint, List<Unit>> _pages = [];
+    private readonly List<Unit?> _byId = [];
+    private readonly List<IEngineClient> _clients = [];
+    private readonly CodeCache _cache;
+    private readonly X64Compiler? _compiler;
+    private readonly Lock _exclusive = new();
+    private int _running;
+    private int _idBase;
+    private int _codeVersion;
+    private volatile bool _stopping;
+
+    /// <param name="layout">The architecture's CPU state, with the slow paths of its memory.</param>
+    /// <param name="cacheSize">Bytes of code memory (<c>-accel tcg,tb-size=</c>).</param>
+    /// <param name="interpreter">Run the IR in C# instead of as host code.</param>
+    public Engine(GuestLayout layout, ulong cacheSize = 128UL << 20, bool interpreter = false)
+    {
+        _cache = new CodeCache(interpreter ? 1 << 20 : cacheSize);
+        if (!interpreter)
+            _compiler = new X64Compiler(_cache, layout, layout.Memory!);
+    }
+
+    /// <summary>Most units of the interpreter that are kept.</summary>
+    private const int MaxInterpreted = 100_000;
+
+    public int UnitCount => _units.Count;
+    public ulong CacheUsed => _cache.Used;
+    public long Flushes { get; private set; }
+
+    public void Add(IEngineClient client)
+    {
+        lock (_gate)
+            _clients.Add(client);
+    }
+
+    // Running. Units may be freed only while nobody runs.
+
+    /// <summary>Runs a unit and whatever it leads to, until generated code leaves.</summary>
+    public void Run(void* state, Unit unit)
+    {
+        if (unit.Interpreted is { } interpreted)
+        {
+            interpreted.Run(state);
+            return;
+        }
+
+        while (true)
+        {
+            Interlocked.Increment(ref _running);
+            if (!_stopping)
+                break;
+            Interlocked.Decrement(ref _running);
+            lock (_exclusive)
+            {
+            }
+
+            if (unit.Code == null)
+                return; // thrown away meanwhile; the caller looks again
+        }
+
+        if (unit.Code != null)
+            _compiler!.Thunks.Enter(state, unit.Code);
+        Interlocked.Decrement(ref _running);
+    }
+
+    /// <summary>Runs an action while no processor is in generated code. The caller holds no lock and is not in it itself.</summary>
+    private void RunExclusive(Action action)
+    {
+        lock (_exclusive)
+        {
+            _stopping = true;
+            var spin = default(SpinWait);
+            while (Volatile.Read(ref _running) != 0)
+            {
+                lock (_gate)
+                {
+                    foreach (var c in _clients)
+                        c.RequestExit();
+                }
+
+                spin.SpinOnce();
+            }
+
+            try
+            {
+                action();
+            }
+            finally
+            {
+                _stopping = false;
+            }
+        }
+    }
+
+    // Look-up.
+
+    /// <summary>The unit of a key, or null. One that runs over a page's end is for the caller to check.</summary>
+    public Unit? Find(in UnitKey key)
+    {
+        lock (_gate)
+            return _units.GetValueOrDefault(key);
+    }
+
+    /// <summary>Where the second page of a unit is expected, or null for a unit in one page.</summary>
+    public static byte* SecondPage(Unit unit) => unit.HostPage2;
+
+    /// <summary>
+    /// Announces that code of a page is about to be read for translation: from now on stores to it are seen. Gives the
+    /// version to pass to <see cref="Add(IrBuilder, in UnitKey, in CodeExtent, int)"/>.
+    /// </summary>
+    public int Watch(RamBlock ram, ulong offset)
+    {
+        lock (_gate)
+        {
+            PageList(ram, offset);
+            return _codeVersion;
+        }
+    }
+
+    /// <summary>
+    /// Compiles a translated unit and makes it known. Null when the code was written to since <see cref="Watch"/>, or the code
+    /// memory had to be emptied first: translate again.
+    /// </summary>
+    public Unit? Add(IrBuilder b, in UnitKey key, in CodeExtent extent, int version)
+    {
+        lock (_gate)
+        {
+            if (version != _codeVersion)
+                return null;
+            if (_units.TryGetValue(key, out var known))
+                return known;
+            if (_compiler == null)
+            {
+                if (_units.Count < MaxInterpreted)
+                {
+                    var unit = Register(default, key, extent);
+                    unit.Interpreted = IrInterpreter.Compile(b);
+                    return unit;
+                }
+            }
+            else if (_compiler.TryCompile(b, (ulong)(_idBase + _byId.Count), out var code))
+                return Register(code, key, extent);
+        }
+
+        RunExclusive(FlushAll);
+        return null;
+    }
+
+    private Unit Register(in CompiledUnit code, in UnitKey key, in CodeExtent extent)
+    {
+        var offset = extent.Offset - (ulong)extent.WatchBefore;
+        var watch = extent.WatchBefore + extent.WatchLength;
+        var inFirst = (int)Math.Min((ulong)watch, 0x1000 - (offset & 0xFFF));
+        var unit = new Unit
+        {
+            Key = key, Id = _idBase + _byId.Count, Length = extent.Length, Ram = extent.Ram, Offset = offset,
+            WatchLength = watch, Ram2 = inFirst < watch ? extent.Ram2 : null, Offset2 = extent.Offset2,
+            Length2 = watch - inFirst, Code = code.Code, CodeLength = code.Length, Patch0 = code.Patch0,
+            Patch1 = code.Patch1, Unlinked0 = code.Unlinked0, Unlinked1 = code.Unlinked1,
+        };
+        _byId.Add(unit);
+        _units[key] = unit;
+        AddToPage(unit, unit.Ram, offset);
+        if (unit.Ram2 != null)
+            AddToPage(unit, unit.Ram2, unit.Offset2);
+        return unit;
+    }
+
+    private void AddToPage(Unit unit, RamBlock ram, ulong offset) => PageList(ram, offset).Add(unit);
+
+    private List<Unit> PageList(RamBlock ram, ulong offset)
+    {
+        var page = (nint)(ram.Base + (offset & ~0xFFFUL));
+        if (!_pages.TryGetValue(page, out var list))
+        {
+            _pages[page] = list = [];
+            ram.CodeWritten ??= InvalidateRange;
+            ram.SetFlag(offset >> 12, PageFlags.Code);
+            foreach (var c in _clients)
+                c.WatchPage((byte*)page);
+        }
+
+        return list;
+    }
+
+    // Links.
+
+    /// <summary>Makes the exit that a processor left through (<see cref="EngineState.LastExit"/>) lead straight to a unit.</summary>
+    public void Link(ulong lastExit, Unit target)
+    {
+        lock (_gate)
+        {
+            var id = (int)((lastExit - 1) >> 1) - _idBase;
+            var slot = (int)((lastExit - 1) & 1);
+            if (id < 0 || id >= _byId.Count || _byId[id] is not { Invalid: false } from || target.Invalid || target.Ram2 != null)
+                return;
+            if (_compiler == null || (slot == 0 ? from.Target0 : from.Target1) != null)
+                return;
+            var patch = slot == 0 ? from.Patch0 : from.Patch1;
+            if (patch == null)
+                return;
+            SetJump(patch, target.Code);
+            if (slot == 0)
+                from.Target0 = target;
+            else
+                from.Target1 = target;
+            target.Incoming.Add((from, slot));
+        }
+    }
+
+    private void SetJump(byte* patch, byte* execTarget) =>
+        Volatile.Write(ref *(int*)patch, (int)(execTarget - (patch + _cache.ExecDelta + 4)));
+
+    private void Unlink(Unit unit)
+    {
+        foreach (var (from, slot) in unit.Incoming)
+        {
+            if (slot == 0 && from.Target0 == unit)
+            {
+                from.Target0 = null;
+                SetJump(from.Patch0, from.Unlinked0);
+            }
+            else if (slot == 1 && from.Target1 == unit)
+            {
+                from.Target1 = null;
+                SetJump(from.Patch1, from.Unlinked1);
+            }
+        }
+
+        unit.Incoming.Clear();
+        unit.Target0?.Incoming.Remove((unit, 0));
+        unit.Target1?.Incoming.Remove((unit, 1));
+        unit.Target0 = unit.Target1 = null;
+        if (unit.Patch0 != null)
+            SetJump(unit.Patch0, unit.Unlinked0);
+        if (unit.Patch1 != null)
+            SetJump(unit.Patch1, unit.Unlinked1);
+    }
+
+    // Invalidation.
+
+    /// <summary>Whether a running unit that holds an address would be hit by a store.</summary>
+    public bool WouldHit(RamBlock ram, ulong offset, int length, ulong pc, ulong codeBase)
+    {
+        lock (_gate)
+        {
+            if (!_pages.TryGetValue((nint)(ram.Base + (offset & ~0xFFFUL)), out var list))
+                return false;
+            foreach (var u in list)
+            {
+                if (Overlaps(u, ram, offset, (ulong)length) && u.Key.CodeBase == codeBase
+                    && pc - u.Key.Pc < (ulong)u.Length)
+                    return true;
+            }
+
+            return false;
+        }
+    }
+
+    private static bool Overlaps(Unit u, RamBlock ram, ulong offset, ulong length)
+    {
+        var first = (ulong)(u.WatchLength - u.Length2);
+        return (u.Ram == ram && offset < u.Offset + first && u.Offset < offset + length)
+            || (u.Ram2 == ram && offset < u.Offset2 + (ulong)u.Length2 && u.Offset2 < offset + length);
+    }
+
+    /// <summary>Forgets one unit.</summary>
+    public void Invalidate(Unit unit)
+    {
+        lock (_gate)
+        {
+            if (!unit.Invalid)
+                Forget(unit);
+        }
+    }
+
+    /// <summary>Forgets the units that bytes within one page belong to. Processors that run them finish the unit.</summary>
+    public void InvalidateRange(RamBlock ram, ulong offset, ulong length)
+    {
+        lock (_gate)
+        {
+            _codeVersion++;
+            var page = (nint)(ram.Base + (offset & ~0xFFFUL));
+            if (!_pages.TryGetValue(page, out var list) || list.Count == 0)
+            {
+                _pages.Remove(page);
+                ram.ClearFlag(offset >> 12, PageFlags.Code);
+                return;
+            }
+
+            for (var i = list.Count - 1; i >= 0; i--)
+            {
+                if (Overlaps(list[i], ram, offset, length))
+                    Forget(list[i]);
+            }
+        }
+    }
+
+    private void Forget(Unit unit)
+    {
+        unit.Invalid = true;
+        _units.Remove(unit.Key);
+        _byId[unit.Id - _idBase] = null;
+        Unlink(unit);
+        RemoveFromPage(unit, unit.Ram, unit.Offset);
+        if (unit.Ram2 != null)
+            RemoveFromPage(unit, unit.Ram2, unit.Offset2);
+        foreach (var c in _clients)
+        {
+            var e = c.Engine->JumpCache + EngineState.JumpIndex(unit.Key.Pc);
+            if (e->Code == unit.Code)
+                Volatile.Write(ref e->Pc, ulong.MaxValue);
+        }
+    }
+
+    private void RemoveFromPage(Unit unit, RamBlock ram, ulong offset)
+    {
+        var page = (nint)(ram.Base + (offset & ~0xFFFUL));
+        if (!_pages.TryGetValue(page, out var list))
+            return;
+        list.Remove(unit);
+        if (list.Count == 0)
+        {
+            _pages.Remove(page);
+            ram.ClearFlag(offset >> 12, PageFlags.Code);
+        }
+    }
+
+    private void FlushAll()
+    {
+        lock (_gate)
+        {
+            foreach (var unit in _units.Values)
+            {
+                unit.Invalid = true;
+                unit.Code = null;
+                unit.Ram.ClearFlag(unit.Offset >> 12, PageFlags.Code);
+                unit.Ram2?.ClearFlag(unit.Offset2 >> 12, PageFlags.Code);
+            }
+
+            _units.Clear();
+            _pages.Clear();
+            _idBase += _byId.Count;
+            _byId.Clear();
+            _codeVersion++;
+            foreach (var c in _clients)
+            {
+                for (var i = 0; i < 1 << EngineState.JumpCacheBits; i++)
+                    c.Engine->JumpCache[i].Pc = ulong.MaxValue;
+                c.Engine->LastExit = 0;
+            }
+
+            _compiler?.Clear();
+            Flushes++;
+        }
+    }
+
+    public void Dispose() => _cache.Dispose();
+}
