@@ -1,0 +1,289 @@
+using Dromaius.Core.Devices;
+using Dromaius.Core.Interrupts;
+using Dromaius.Core.Memory;
+
+namespace Dromaius.Devices.Input;
+
+/// <summary>
+/// The PC's keyboard controller with a keyboard and an auxiliary (mouse) port. Sources: IBM PS/2 hardware interface technical
+/// reference, "Keyboard and auxiliary device controller"; Intel 8042 UPI user's manual; the ports' use on the PC AT.
+/// </summary>
+public sealed class I8042 : Device
+{
+    private const byte StatusOutputFull = 0x01, StatusSystem = 0x04, StatusCommand = 0x08, StatusUnlocked = 0x10,
+        StatusAuxiliary = 0x20;
+
+    // Command byte (RAM location 0).
+    private const byte ModeKeyboardIrq = 0x01, ModeAuxIrq = 0x02, ModeSystem = 0x04, ModeKeyboardOff = 0x10, ModeAuxOff = 0x20,
+        ModeTranslate = 0x40;
+
+    // Output port.
+    private const byte OutNoReset = 0x01, OutA20 = 0x02, OutKeyboardFull = 0x10, OutAuxFull = 0x20, OutIdle = 0xC0;
+
+    private enum Source
+    {
+        None, Controller, Keyboard, Auxiliary,
+    }
+
+    private readonly Ps2Keyboard _keyboard;
+    private readonly Ps2Mouse _mouse;
+    private readonly byte[] _ram = new byte[32];
+    private readonly Queue<(Source As, byte Value)> _answers = new();
+    private Source _full;      // who filled the output buffer
+    private byte _output;
+    private bool _lastWasCommand;
+    private byte _command;     // waits for its data byte
+    private byte _outputPort;
+    private bool _breakPrefix; // translation saw F0h
+
+    public I8042(Ps2Keyboard keyboard, Ps2Mouse mouse)
+    {
+        _keyboard = keyboard;
+        _mouse = mouse;
+        keyboard.DataReady = Fetch;
+        mouse.DataReady = Fetch;
+        DataPort = MemoryRegion.Device("i8042-data", 1, (_, _) => ReadData(), (_, _, value) => WriteData((byte)value), 1, 1);
+        CommandPort = MemoryRegion.Device("i8042-cmd", 1, (_, _) => Status, (_, _, value) => WriteCommand((byte)value), 1, 1);
+        Reset();
+    }
+
+    public override string TypeName => "i8042";
+
+    /// <summary>Port 60h.</summary>
+    public MemoryRegion DataPort { get; }
+
+    /// <summary>Port 64h.</summary>
+    public MemoryRegion CommandPort { get; }
+
+    /// <summary>IRQ 1.</summary>
+    public IrqLine KeyboardIrq { get; } = new();
+
+    /// <summary>IRQ 12.</summary>
+    public IrqLine AuxIrq { get; } = new();
+
+    /// <summary>Bit 1 of the output port: address line 20 is let through.</summary>
+    public IrqLine A20 { get; } = new();
+
+    /// <summary>The reset line was pulsed.</summary>
+    public Action? ResetRequested { get; set; }
+
+    private byte Mode => _ram[0];
+
+    private byte Status => (byte)(StatusUnlocked
+        | (_full != Source.None ? StatusOutputFull : 0)
+        | (_full == Source.Auxiliary ? StatusAuxiliary : 0)
+        | (_lastWasCommand ? StatusCommand : 0)
+        | (Mode & ModeSystem));
+
+    private byte OutputPort => (byte)(_outputPort
+        | (_full is Source.Keyboard or Source.Controller ? OutKeyboardFull : 0)
+        | (_full == Source.Auxiliary ? OutAuxFull : 0));
+
+    public override void Reset()
+    {
+        _keyboard.Reset();
+        _mouse.Reset();
+        Array.Clear(_ram);
+        _ram[0] = ModeKeyboardIrq | ModeAuxIrq;
+        _answers.Clear();
+        _full = Source.None;
+        _output = 0;
+        _lastWasCommand = false;
+        _command = 0;
+        _breakPrefix = false;
+        _outputPort = OutIdle | OutNoReset | OutA20;
+        A20.Level = true;
+        Sync();
+    }
+
+    /// <summary>Address line 20 was changed elsewhere (port 92h): the output port shows the same.</summary>
+    public void SetA20(bool level)
+    {
+        _outputPort = (byte)(level ? _outputPort | OutA20 : _outputPort & ~OutA20);
+        A20.Level = level;
+    }
+
+    private byte ReadData()
+    {
+        var value = _output;
+        if (_full != Source.None)
+        {
+            _full = Source.None;
+            // The line falls between two bytes, so that each makes an edge.
+            Sync();
+            Fetch();
+        }
+
+        return value;
+    }
+
+    private void WriteData(byte value)
+    {
+        var command = _command;
+        _command = 0;
+        _lastWasCommand = false;
+        switch (command)
+        {
+            case 0:
+                // Talking to the keyboard turns its interface on.
+                _ram[0] &= unchecked((byte)~ModeKeyboardOff);
+                _keyboard.Write(value);
+                break;
+            case >= 0x60 and <= 0x7F:
+                _ram[command & 0x1F] = value;
+                break;
+            case 0xD1:
+                WriteOutputPort(value);
+                break;
+            case 0xD2:
+                Answer(value, Source.Keyboard);
+                break;
+            case 0xD3:
+                Answer(value, Source.Auxiliary);
+                break;
+            case 0xD4:
+                _ram[0] &= unchecked((byte)~ModeAuxOff);
+                _mouse.Write(value);
+                break;
+        }
+
+        Sync();
+        Fetch();
+    }
+
+    private void WriteCommand(byte value)
+    {
+        _lastWasCommand = true;
+        _command = 0;
+        switch (value)
+        {
+            case >= 0x20 and <= 0x3F:
+                Answer(_ram[value & 0x1F]);
+                break;
+            case >= 0x60 and <= 0x7F or 0xD1 or 0xD2 or 0xD3 or 0xD4:
+                _command = value;
+                break;
+            case 0xA4: // is a password installed? no
+                Answer(0xF1);
+                break;
+            case 0xA7:
+                _ram[0] |= ModeAuxOff;
+                break;
+            case 0xA8:
+                _ram[0] &= unchecked((byte)~ModeAuxOff);
+                break;
+            case 0xA9: // auxiliary interface test: no error
+            case 0xAB: // keyboard interface test: no error
+                Answer(0);
+                break;
+            case 0xAA:
+                SelfTest();
+                break;
+            case 0xAD:
+                _ram[0] |= ModeKeyboardOff;
+                break;
+            case 0xAE:
+                _ram[0] &= unchecked((byte)~ModeKeyboardOff);
+                break;
+            case 0xC0: // input port: keyboard not locked, colour display, no jumper
+                Answer(0x80);
+                break;
+            case 0xD0:
+                Answer(OutputPort);
+                break;
+            case 0xDD:
+                SetA20(false);
+                break;
+            case 0xDF:
+                SetA20(true);
+                break;
+            case 0xE0: // test inputs: clock and data lines
+                Answer(0);
+                break;
+            case >= 0xF0:
+                // Pulses the bits of the output port that are 0 here; only the reset line notices.
+                if ((value & 1) == 0)
+                    ResetRequested?.Invoke();
+                break;
+        }
+
+        Sync();
+        Fetch();
+    }
+
+    private void SelfTest()
+    {
+        _answers.Clear();
+        _full = Source.None;
+        _ram[0] = (byte)(ModeSystem | ModeKeyboardOff | ModeAuxOff | (Mode & (ModeTranslate | ModeKeyboardIrq | ModeAuxIrq)));
+        Answer(0x55);
+    }
+
+    private void WriteOutputPort(byte value)
+    {
+        _outputPort = (byte)((value & (OutA20 | OutIdle)) | OutNoReset);
+        A20.Level = (value & OutA20) != 0;
+        if ((value & OutNoReset) == 0)
+            ResetRequested?.Invoke();
+    }
+
+    private void Answer(byte value, Source from = Source.Controller)
+    {
+        if (_answers.Count < 16)
+            _answers.Enqueue((from, value));
+    }
+
+    /// <summary>Fills the output buffer, when it is free, with what waits.</summary>
+    private void Fetch()
+    {
+        if (_full != Source.None)
+            return;
+        if (_answers.TryDequeue(out var answer))
+        {
+            _full = answer.As;
+            _output = answer.Value;
+        }
+        else if ((Mode & ModeKeyboardOff) == 0 && FetchKeyboard(out var b))
+        {
+            _full = Source.Keyboard;
+            _output = b;
+        }
+        else if ((Mode & ModeAuxOff) == 0 && _mouse.HasData)
+        {
+            _full = Source.Auxiliary;
+            _output = _mouse.Take();
+        }
+
+        Sync();
+    }
+
+    private bool FetchKeyboard(out byte value)
+    {
+        while (_keyboard.HasData)
+        {
+            value = _keyboard.Take();
+            if ((Mode & ModeTranslate) == 0)
+                return true;
+            if (value == 0xF0)
+            {
+                _breakPrefix = true;
+                continue;
+            }
+
+            value = ScanCodes.Translate(value);
+            if (_breakPrefix)
+                value |= 0x80;
+            _breakPrefix = false;
+            return true;
+        }
+
+        value = 0;
+        return false;
+    }
+
+    private void Sync()
+    {
+        KeyboardIrq.Level = _full is Source.Keyboard or Source.Controller && (Mode & ModeKeyboardIrq) != 0;
+        AuxIrq.Level = _full == Source.Auxiliary && (Mode & ModeAuxIrq) != 0;
+    }
+}

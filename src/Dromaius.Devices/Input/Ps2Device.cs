@@ -1,0 +1,47 @@
+using Dromaius.Core.Devices;
+
+namespace Dromaius.Devices.Input;
+
+/// <summary>The device end of a PS/2 port: what it has to say waits in a queue for the controller.</summary>
+public abstract class Ps2Device : Device
+{
+    /// <summary>Events beyond this are dropped, as from a full keyboard buffer; answers to commands are not.</summary>
+    private const int EventLimit = 16;
+
+    private readonly Queue<byte> _queue = new();
+
+    /// <summary>Set by the controller: there is something new to fetch.</summary>
+    internal Action? DataReady { get; set; }
+
+    internal bool HasData => _queue.Count > 0;
+
+    /// <summary>Takes the next byte.</summary>
+    internal byte Take() => _queue.TryDequeue(out var b) ? b : (byte)0;
+
+    /// <summary>A byte from the host.</summary>
+    internal abstract void Write(byte value);
+
+    protected int Queued => _queue.Count;
+
+    protected void Clear() => _queue.Clear();
+
+    /// <summary>An answer to a command.</summary>
+    protected void Reply(byte value)
+    {
+        // A host that never reads must not make it grow.
+        if (_queue.Count < 256)
+            _queue.Enqueue(value);
+        DataReady?.Invoke();
+    }
+
+    /// <summary>A whole event, or nothing of it when there is no room.</summary>
+    protected bool Send(ReadOnlySpan<byte> bytes)
+    {
+        if (_queue.Count + bytes.Length > EventLimit)
+            return false;
+        foreach (var b in bytes)
+            _queue.Enqueue(b);
+        DataReady?.Invoke();
+        return true;
+    }
+}
