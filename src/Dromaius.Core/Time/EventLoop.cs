@@ -11,7 +11,7 @@ public sealed class EventLoop
     private readonly Lock _machineLock;
     private readonly ConcurrentQueue<Action> _posted = new();
     private readonly List<HostClock> _clocks = [];
-    private readonly SemaphoreSlim _wake = new(0);
+    private readonly WakeSignal _wake = new();
     private int _signalled;
     private volatile bool _stop;
 
@@ -36,7 +36,7 @@ public sealed class EventLoop
     public void Wake()
     {
         if (Interlocked.Exchange(ref _signalled, 1) == 0)
-            _wake.Release();
+            _wake.Set();
     }
 
     /// <summary>Ends <see cref="Run"/> after the current action.</summary>
@@ -55,8 +55,8 @@ public sealed class EventLoop
             var wait = NextWait();
             if (wait != 0)
             {
-                if (_wake.Wait(wait))
-                    Volatile.Write(ref _signalled, 0);
+                _wake.Wait(wait);
+                Volatile.Write(ref _signalled, 0);
             }
         }
     }
@@ -76,10 +76,10 @@ public sealed class EventLoop
         }
     }
 
-    /// <summary>Milliseconds to wait: 0 for none, -1 for no limit.</summary>
-    private int NextWait()
+    /// <summary>Nanoseconds to wait: 0 for none, -1 for no limit.</summary>
+    private long NextWait()
     {
-        if (!_posted.IsEmpty)
+        if (!_posted.IsEmpty || _stop)
             return 0;
         var wait = long.MaxValue;
         lock (_clocks)
@@ -91,8 +91,6 @@ public sealed class EventLoop
             }
         }
 
-        if (wait == long.MaxValue)
-            return -1;
-        return wait <= 0 ? 0 : (int)Math.Min((wait + 999_999) / 1_000_000, int.MaxValue);
+        return wait == long.MaxValue ? -1 : Math.Max(wait, 0);
     }
 }
