@@ -8,6 +8,12 @@ public enum CharEvent
 
     /// <summary>A break condition.</summary>
     Break,
+
+    /// <summary>A multiplexer now sends its input here.</summary>
+    FocusIn,
+
+    /// <summary>A multiplexer sends its input elsewhere from now on.</summary>
+    FocusOut,
 }
 
 /// <summary>The guest's side of a character device: a UART, a monitor, a virtio console.</summary>
