@@ -20,6 +20,7 @@ public sealed class CharBackendFactory : IDisposable
     private readonly Action<string> _print;
     private readonly Dictionary<string, ICharBackend> _backends = [];
     private readonly Dictionary<string, MuxBackend> _muxes = [];
+    private readonly HashSet<string> _users = [];
     private bool _stdioTaken;
 
     /// <param name="loop">Runs the input.</param>
@@ -34,8 +35,24 @@ public sealed class CharBackendFactory : IDisposable
         _print = print;
     }
 
+    /// <summary>What begins a command on multiplexed devices (<c>-echr</c>).</summary>
+    public byte EscapeCharacter { get; init; } = 1;
+
     /// <summary>All backends by id; of multiplexed ones the shared one.</summary>
     public IReadOnlyDictionary<string, ICharBackend> Backends => _backends;
+
+    /// <summary>What devices may name with <c>chardev=</c>: backends by id, of multiplexed ones a new user's side.</summary>
+    public Dictionary<string, ICharBackend> ForDevices()
+    {
+        var result = new Dictionary<string, ICharBackend>();
+        foreach (var (id, backend) in _backends)
+        {
+            if (!_users.Contains(id))
+                result.Add(id, _muxes.TryGetValue(id, out var mux) ? mux.CreateFrontend() : backend);
+        }
+
+        return result;
+    }
 
     /// <summary>Makes one from <c>-chardev</c>'s argument.</summary>
     public void Create(OptionList options)
@@ -91,13 +108,11 @@ public sealed class CharBackendFactory : IDisposable
         if (_muxes.TryGetValue(id, out var mux))
             return mux.CreateFrontend();
         if (!_backends.TryGetValue(id, out var backend))
-            throw new UserErrorException($"chardev \"{id}\" not found{Suggestion.Text(id, _backends.Keys)}");
-        if (backend.Sink != null)
-            throw new UserErrorException($"chardev '{id}' is in use by another device");
+            throw new UserErrorException($"chardev \"{id}\" not found{NearestNames.Hint(id, _backends.Keys)}");
+        if (!_users.Add(id))
+            throw new UserErrorException($"Device '{id}' is in use");
         return backend;
     }
-
-    public MuxBackend? FindMux(string id) => _muxes.GetValueOrDefault(id);
 
     public void Dispose()
     {
@@ -127,7 +142,7 @@ public sealed class CharBackendFactory : IDisposable
 
         _backends.Add(id, backend);
         if (mux)
-            _muxes.Add(id, new MuxBackend(_loop, backend, _terminate));
+            _muxes.Add(id, new MuxBackend(_loop, backend, EscapeCharacter, _terminate));
     }
 
     private ICharBackend CreateBackend(string id, string type, OptionList options)
@@ -167,7 +182,7 @@ public sealed class CharBackendFactory : IDisposable
                 return new UdpBackend(_loop, id, options.Take("host") ?? "", (int)OptionValue.Number("port", options.TakeRequired("port"), 0, 65535),
                     options.Take("localaddr") ?? "", (int)options.TakeNumber("localport", 0, 0, 65535));
             default:
-                throw new UserErrorException($"'{type}' is not a valid char driver name{Suggestion.Text(type, Types)}");
+                throw new UserErrorException($"'{type}' is not a valid char driver name{NearestNames.Hint(type, Types)}");
         }
     }
 

@@ -10,9 +10,9 @@ namespace Dromaius.Core.Chardev;
 /// </summary>
 public sealed class MuxBackend : ICharSink, IDisposable
 {
-    private const byte Escape = 1;
     private const int QueueSize = 4096;
 
+    private readonly byte _escape;
     private readonly ICharBackend _under;
     private readonly EventLoop _loop;
     private readonly Action _terminate;
@@ -23,8 +23,13 @@ public sealed class MuxBackend : ICharSink, IDisposable
     private bool _atLineStart = true;
     private readonly long _started = Environment.TickCount64;
 
-    public MuxBackend(EventLoop loop, ICharBackend under, Action terminate)
+    /// <param name="loop">Where events are told.</param>
+    /// <param name="under">The shared backend.</param>
+    /// <param name="escape">The escape character, 1 for Ctrl-A; 0 for none.</param>
+    /// <param name="terminate">Ends the emulator.</param>
+    public MuxBackend(EventLoop loop, ICharBackend under, byte escape, Action terminate)
     {
+        _escape = escape;
         _loop = loop;
         _under = under;
         _terminate = terminate;
@@ -36,17 +41,13 @@ public sealed class MuxBackend : ICharSink, IDisposable
     /// <summary>The shared backend.</summary>
     public ICharBackend Under => _under;
 
-    /// <summary>A further user; the last one that was made has the input first.</summary>
+    /// <summary>A further user; the one whose sink is set last has the input first.</summary>
     public ICharBackend CreateFrontend()
     {
         var frontend = new Frontend(this);
         _frontends.Add(frontend);
-        SetFocus(_frontends.Count - 1);
         return frontend;
     }
-
-    /// <summary>Gives the input to a user.</summary>
-    public void SetFocus(ICharBackend frontend) => SetFocus(_frontends.IndexOf((Frontend)frontend));
 
     public int CanReceive => _frontends.Count == 0 ? 0 : _frontends[_focus].Room;
 
@@ -59,27 +60,31 @@ public sealed class MuxBackend : ICharSink, IDisposable
                 _escaped = false;
                 Command(b);
             }
-            else if (b == Escape)
+            else if (b == _escape && b != 0)
                 _escaped = true;
             else
                 _frontends[_focus].Enqueue(b);
         }
 
-        _frontends[_focus].Deliver();
+        if (_frontends.Count > 0)
+            _frontends[_focus].Deliver();
     }
 
     public void OnEvent(CharEvent e)
     {
-        foreach (var frontend in _frontends)
-            frontend.Sink?.OnEvent(e);
+        if (e == CharEvent.Closed)
+        {
+            foreach (var frontend in _frontends)
+                frontend.Sink?.OnEvent(e);
+        }
+        else if (_frontends.Count > 0)
+            _frontends[_focus].Sink?.OnEvent(e);
     }
 
     public void Dispose() => _under.Dispose();
 
     private void SetFocus(int index)
     {
-        if (index < 0)
-            return;
         var old = _focus;
         _focus = index;
         if (old != index)
@@ -88,8 +93,27 @@ public sealed class MuxBackend : ICharSink, IDisposable
         _under.AcceptInput();
     }
 
+    /// <summary>The next user that has a sink; the present one when there is no other.</summary>
+    private int Next()
+    {
+        for (var i = 1; i < _frontends.Count; i++)
+        {
+            var index = (_focus + i) % _frontends.Count;
+            if (_frontends[index].Sink != null)
+                return index;
+        }
+
+        return _focus;
+    }
+
     private void Command(byte key)
     {
+        if (key == _escape)
+        {
+            _frontends[_focus].Enqueue(key);
+            return;
+        }
+
         switch (key)
         {
             case (byte)'x':
@@ -97,7 +121,7 @@ public sealed class MuxBackend : ICharSink, IDisposable
                 _terminate();
                 break;
             case (byte)'c':
-                SetFocus((_focus + 1) % _frontends.Count);
+                SetFocus(Next());
                 break;
             case (byte)'b':
                 _frontends[_focus].Sink?.OnEvent(CharEvent.Break);
@@ -111,9 +135,6 @@ public sealed class MuxBackend : ICharSink, IDisposable
             case (byte)'h' or (byte)'?':
                 _under.Write("\n\rC-a h    print this help\n\rC-a x    exit emulator\n\rC-a s    save disk data back to file (if -snapshot)\n\r"u8);
                 _under.Write("C-a t    toggle console timestamps\n\rC-a b    send break (magic sysrq)\n\rC-a c    switch between console and monitor\n\rC-a C-a  sends C-a\n\r"u8);
-                break;
-            case Escape:
-                _frontends[_focus].Enqueue(Escape);
                 break;
         }
     }
@@ -160,7 +181,8 @@ public sealed class MuxBackend : ICharSink, IDisposable
                 _sink = value;
                 if (value == null)
                     return;
-                value.OnEvent(mux._frontends[mux._focus] == this ? CharEvent.FocusIn : CharEvent.FocusOut);
+                mux._focus = mux._frontends.IndexOf(this);
+                mux._loop.Post(() => value.OnEvent(mux._frontends[mux._focus] == this ? CharEvent.FocusIn : CharEvent.FocusOut));
                 AcceptInput();
             }
         }

@@ -36,7 +36,7 @@ internal static class ShortForm
             return With(("backend", "parallel"), ("path", spec));
         if (spec.StartsWith("/dev/", StringComparison.Ordinal))
             return With(("backend", "serial"), ("path", spec));
-        throw new UserErrorException($"'{name}' is not a valid char driver{Suggestion.Text(name, Names)}");
+        throw new UserErrorException($"'{name}' is not a valid char driver{NearestNames.Hint(name, Names)}");
     }
 
     private static OptionList Stream(string spec, string rest, bool telnet)

@@ -109,7 +109,7 @@ public sealed class OptionList
         foreach (var item in _items)
         {
             if (!_taken.Contains(item.Key))
-                throw new UserErrorException($"Invalid parameter '{item.Key}'{Suggestion.Text(item.Key, _taken)}");
+                throw new UserErrorException($"Invalid parameter '{item.Key}'{NearestNames.Hint(item.Key, _taken)}");
         }
     }
 

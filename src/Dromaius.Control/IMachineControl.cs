@@ -1,0 +1,60 @@
+using Dromaius.Boards;
+using Dromaius.Core.Chardev;
+using Dromaius.Core.Memory;
+
+namespace Dromaius.Control;
+
+/// <summary>What monitors show of a processor.</summary>
+/// <param name="Index">Number in the machine.</param>
+/// <param name="ThreadId">The host's thread, or 0 when not known.</param>
+/// <param name="Halted">Waits for an interrupt.</param>
+/// <param name="ProgramCounter">Address of the next instruction, without the segment's base.</param>
+public readonly record struct VcpuInfo(int Index, int ThreadId, bool Halted, ulong ProgramCounter);
+
+/// <summary>What monitors ask of a machine. Every member is used under the machine lock.</summary>
+public interface IMachineControl
+{
+    string? Name { get; }
+    Guid Uuid { get; }
+
+    /// <summary>The program's name as links spell it.</summary>
+    string Target { get; }
+    RunState State { get; }
+
+    IReadOnlyList<VcpuInfo> Cpus { get; }
+    AddressSpace Memory { get; }
+
+    /// <summary>The I/O ports.</summary>
+    AddressSpace Io { get; }
+    ulong RamSize { get; }
+
+    /// <summary>Every character device by id.</summary>
+    IReadOnlyDictionary<string, ICharBackend> Chardevs { get; }
+
+    /// <summary>Told under the machine lock.</summary>
+    event Action<MachineEvent>? Happened;
+
+    void Stop();
+
+    void Continue();
+
+    void Reset();
+
+    /// <summary>Presses the power button.</summary>
+    void PowerDown();
+
+    /// <summary>Ends the emulator with status 0.</summary>
+    void Quit();
+
+    /// <summary>A non-maskable interrupt on every processor.</summary>
+    void Nmi();
+
+    /// <summary>Keys of the guest's keyboard, pressed together and released after a time; false when there is no keyboard.</summary>
+    bool SendKeys(IReadOnlyList<string> keys, int holdMilliseconds);
+
+    /// <summary>The registers of a processor as <c>info registers</c> lays them out.</summary>
+    string Registers(int cpu);
+
+    /// <summary>Reads through a processor's page tables, without side effects on them; false where nothing is mapped.</summary>
+    bool TryReadVirtual(int cpu, ulong address, Span<byte> bytes);
+}
