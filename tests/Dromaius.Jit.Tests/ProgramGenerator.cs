@@ -76,9 +76,7 @@ internal sealed class ProgramGenerator(Random random, IrBuilder b)
 
     private static bool Usable(VecKind kind) =>
         // Approximations differ from processor to processor.
-        kind is not (VecKind.None or VecKind.Count or VecKind.Rcpps or VecKind.Rcpss or VecKind.Rsqrtps or VecKind.Rsqrtss) && Runnable(kind);
-
-    private static unsafe bool Runnable(VecKind kind) => VecOps.Info(kind) is { } info && info.Run != null;
+        kind is not (VecKind.None or VecKind.Count or VecKind.Rcpps or VecKind.Rcpss or VecKind.Rsqrtps or VecKind.Rsqrtss);
 
     private void Label(int label)
     {
@@ -293,6 +291,8 @@ internal sealed class ProgramGenerator(Random random, IrBuilder b)
             2 => TestGuest.Writer,
             _ => TestGuest.Leaver,
         };
+        if (helper == TestGuest.Leaver)
+            b.SetPc(_pc);
         if (random.Next(3) == 0)
             b.CallVoid(helper, Int(), Int());
         else
