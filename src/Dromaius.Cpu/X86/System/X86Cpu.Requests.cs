@@ -71,7 +71,7 @@ public sealed unsafe partial class X86Cpu
     public bool ServicePending()
     {
         if (Volatile.Read(ref _flushRequested) != 0 && Interlocked.Exchange(ref _flushRequested, 0) != 0)
-            State->Engine.ExitRequest = 0;
+            FlushTlb(true);
         var requests = Requests;
         if (requests == 0)
             return State->Halted == 0;
@@ -129,7 +129,7 @@ public sealed unsafe partial class X86Cpu
             if ((State->Cr4 & Cr.Mce) != 0)
             {
                 WakeUp();
-                DeliverEvent(18, 0, false, EventKind.Exception, State->Rip);
+                DeliverBetweenBlocks(18, 0, false, EventKind.Exception, State->Rip);
             }
             else
                 TripleFault();
@@ -141,7 +141,7 @@ public sealed unsafe partial class X86Cpu
             Lower(CpuRequest.NonMaskable);
             WakeUp();
             State->NmiBlocked = 1;
-            DeliverEvent(2, 0, false, EventKind.External, State->Rip);
+            DeliverBetweenBlocks(2, 0, false, EventKind.External, State->Rip);
             return;
         }
 
@@ -153,7 +153,7 @@ public sealed unsafe partial class X86Cpu
             WakeUp();
             if (GuestLog.Has(LogItems.Int))
                 GuestLog.Write($"Servicing hardware INT=0x{vector:x2}");
-            DeliverEvent(vector, 0, false, EventKind.External, State->Rip);
+            DeliverBetweenBlocks(vector, 0, false, EventKind.External, State->Rip);
         }
     }
 
