@@ -176,6 +176,10 @@ internal sealed unsafe partial class X64Compiler
             _asm.Movzx((int)i.Width, old, old);
         cold.Result = old;
         cold.Back = (nint)_asm.Position;
+
+        // Operands and scratch registers are done with: the result may need one to move a value out of its way.
+        _alloc.ClearLocks();
+        _alloc.Lock(old);
         Result(ref i, old);
     }
 
