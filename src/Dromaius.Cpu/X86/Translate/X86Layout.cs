@@ -1,3 +1,4 @@
+using System.Runtime.InteropServices;
 using Dromaius.Jit.Ir;
 
 namespace Dromaius.Cpu.X86;
@@ -13,41 +14,42 @@ public static unsafe class X86Layout
     /// <summary>How many general registers, from RAX on, are held in host registers.</summary>
     private const int PinnedRegisters = 8;
 
+    /// <summary>Offsets are taken off a real instance: the runtime may touch an object to take a field's address.</summary>
+    private static readonly X86State* Instance = (X86State*)NativeMemory.AllocZeroed((nuint)sizeof(X86State));
+
     private static readonly string[] RegisterNames =
     [
         "rax", "rcx", "rdx", "rbx", "rsp", "rbp", "rsi", "rdi", "r8", "r9", "r10", "r11", "r12", "r13", "r14", "r15",
     ];
 
-    public static readonly int RipOffset = Offset(&Null->Rip);
-    public static readonly int EflagsOffset = Offset(&Null->Eflags);
-    public static readonly int ModeOffset = Offset(&Null->Mode);
-    public static readonly int ShadowOffset = Offset(&Null->Shadow);
-    public static readonly int CodeBaseOffset = Offset(&Null->CodeBase);
-    public static readonly int MxcsrOffset = Offset(&Null->Mxcsr);
-    public static readonly int YmmOffset = Offset(&Null->Ymm[0]);
-    public static readonly int FpRegsOffset = Offset(&Null->FpRegs[0]);
-    public static readonly int FpTopOffset = Offset(&Null->FpTop);
-    public static readonly int FpControlOffset = Offset(&Null->FpControl);
-    public static readonly int FpStatusOffset = Offset(&Null->FpStatus);
-    public static readonly int FpEmptyOffset = Offset(&Null->FpEmpty);
-    public static readonly int FpOpcodeOffset = Offset(&Null->FpOpcode);
-    public static readonly int FpCodeSelectorOffset = Offset(&Null->FpCodeSelector);
-    public static readonly int FpDataSelectorOffset = Offset(&Null->FpDataSelector);
-    public static readonly int FpIpOffset = Offset(&Null->FpIp);
-    public static readonly int FpDpOffset = Offset(&Null->FpDp);
-    public static readonly int EngineOffset = Offset(&Null->Engine);
-    private static readonly int SegmentsOffset = Offset(&Null->Es);
-    private static readonly int SegmentBase = Offset(&Null->Es.Base) - SegmentsOffset;
-    private static readonly int SegmentLimit = Offset(&Null->Es.Limit) - SegmentsOffset;
-    private static readonly int SegmentAttributes = Offset(&Null->Es.Attributes) - SegmentsOffset;
-    private static readonly int SegmentSelector = Offset(&Null->Es.Selector) - SegmentsOffset;
-    private static readonly int SegmentUnusable = Offset(&Null->Es.Unusable) - SegmentsOffset;
+    public static readonly int RipOffset = Offset(&Instance->Rip);
+    public static readonly int EflagsOffset = Offset(&Instance->Eflags);
+    public static readonly int ModeOffset = Offset(&Instance->Mode);
+    public static readonly int ShadowOffset = Offset(&Instance->Shadow);
+    public static readonly int CodeBaseOffset = Offset(&Instance->CodeBase);
+    public static readonly int MxcsrOffset = Offset(&Instance->Mxcsr);
+    public static readonly int YmmOffset = Offset(&Instance->Ymm[0]);
+    public static readonly int FpRegsOffset = Offset(&Instance->FpRegs[0]);
+    public static readonly int FpTopOffset = Offset(&Instance->FpTop);
+    public static readonly int FpControlOffset = Offset(&Instance->FpControl);
+    public static readonly int FpStatusOffset = Offset(&Instance->FpStatus);
+    public static readonly int FpEmptyOffset = Offset(&Instance->FpEmpty);
+    public static readonly int FpOpcodeOffset = Offset(&Instance->FpOpcode);
+    public static readonly int FpCodeSelectorOffset = Offset(&Instance->FpCodeSelector);
+    public static readonly int FpDataSelectorOffset = Offset(&Instance->FpDataSelector);
+    public static readonly int FpIpOffset = Offset(&Instance->FpIp);
+    public static readonly int FpDpOffset = Offset(&Instance->FpDp);
+    public static readonly int EngineOffset = Offset(&Instance->Engine);
+    private static readonly int SegmentsOffset = Offset(&Instance->Es);
+    private static readonly int SegmentBase = Offset(&Instance->Es.Base) - SegmentsOffset;
+    private static readonly int SegmentLimit = Offset(&Instance->Es.Limit) - SegmentsOffset;
+    private static readonly int SegmentAttributes = Offset(&Instance->Es.Attributes) - SegmentsOffset;
+    private static readonly int SegmentSelector = Offset(&Instance->Es.Selector) - SegmentsOffset;
+    private static readonly int SegmentUnusable = Offset(&Instance->Es.Unusable) - SegmentsOffset;
 
     public static GuestLayout Layout { get; } = Create();
 
-    private static X86State* Null => null;
-
-    public static int GprOffset(int register) => Offset(&Null->Gpr[register]);
+    public static int GprOffset(int register) => Offset(&Instance->Gpr[register]);
 
     /// <summary>The first byte of a YMM register (its XMM half).</summary>
     public static int YmmRegisterOffset(int register) => YmmOffset + register * 32;
@@ -55,11 +57,11 @@ public static unsafe class X86Layout
     /// <summary>A control register kept in the state: 0, 2, 3, 4 or 8.</summary>
     public static int ControlRegisterOffset(int number) => number switch
     {
-        0 => Offset(&Null->Cr0),
-        2 => Offset(&Null->Cr2),
-        3 => Offset(&Null->Cr3),
-        4 => Offset(&Null->Cr4),
-        8 => Offset(&Null->Cr8),
+        0 => Offset(&Instance->Cr0),
+        2 => Offset(&Instance->Cr2),
+        3 => Offset(&Instance->Cr3),
+        4 => Offset(&Instance->Cr4),
+        8 => Offset(&Instance->Cr8),
         _ => throw new ArgumentOutOfRangeException(nameof(number)),
     };
 
@@ -75,25 +77,25 @@ public static unsafe class X86Layout
 
     private static int SegmentOffset(Seg seg) => SegmentsOffset + (int)seg * sizeof(Segment);
 
-    private static int Offset(void* field) => (int)(nint)field;
+    private static int Offset(void* field) => (int)((byte*)field - (byte*)Instance);
 
     private static GuestLayout Create()
     {
         var globals = new Global[GlobalCount];
         for (var i = 0; i < RegisterNames.Length; i++)
             globals[i] = new Global(RegisterNames[i], GprOffset(i), i < PinnedRegisters);
-        globals[CcDst] = new Global("cc_dst", Offset(&Null->CcDst), false);
-        globals[CcSrc] = new Global("cc_src", Offset(&Null->CcSrc), false);
-        globals[CcSrc2] = new Global("cc_src2", Offset(&Null->CcSrc2), false);
-        globals[CcOp] = new Global("cc_op", Offset(&Null->CcOp), false);
+        globals[CcDst] = new Global("cc_dst", Offset(&Instance->CcDst), false);
+        globals[CcSrc] = new Global("cc_src", Offset(&Instance->CcSrc), false);
+        globals[CcSrc2] = new Global("cc_src2", Offset(&Instance->CcSrc2), false);
+        globals[CcOp] = new Global("cc_op", Offset(&Instance->CcOp), false);
         return new GuestLayout
         {
             Globals = globals,
-            PcOffset = Offset(&Null->Rip),
-            ModeOffset = Offset(&Null->Mode),
-            CodeBaseOffset = Offset(&Null->CodeBase),
-            FpControlOffset = Offset(&Null->Mxcsr),
-            EngineOffset = Offset(&Null->Engine),
+            PcOffset = Offset(&Instance->Rip),
+            ModeOffset = Offset(&Instance->Mode),
+            CodeBaseOffset = Offset(&Instance->CodeBase),
+            FpControlOffset = Offset(&Instance->Mxcsr),
+            EngineOffset = Offset(&Instance->Engine),
         };
     }
 }
