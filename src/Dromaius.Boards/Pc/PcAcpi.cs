@@ -11,6 +11,9 @@ internal static class PcAcpi
     /// <summary>Where firmware puts the power management block unless it says otherwise.</summary>
     public const uint DefaultPmBase = 0x600;
 
+    /// <summary>The general purpose event registers.</summary>
+    public const uint GpeBase = 0xAFE0;
+
     private const int SciInterrupt = 9;
     private const uint LocalApicBase = 0xFEE0_0000, IoApicBase = 0xFEC0_0000, HpetBase = 0xFED0_0000;
 
@@ -65,9 +68,9 @@ internal static class PcAcpi
             // SMI command port and the values that hand ACPI over and back.
             .U32(0xB2).U8(0xF1).U8(0xF0)
             .U8(0).U8(0)
-            .U32(pmBase).U32(0).U32(pmBase + 4).U32(0).U32(0).U32(pmBase + 8).U32(0).U32(0)
+            .U32(pmBase).U32(0).U32(pmBase + 4).U32(0).U32(0).U32(pmBase + 8).U32(GpeBase).U32(0)
             // Lengths: event, control, PM2, timer, GPE0, GPE1; GPE1 base; C-state control.
-            .U8(4).U8(2).U8(0).U8(4).U8(0).U8(0).U8(0).U8(0)
+            .U8(4).U8(2).U8(0).U8(4).U8(4).U8(0).U8(0).U8(0)
             // C2 and C3 latencies beyond use.
             .U16(0xFFF).U16(0xFFF)
             .U16(0).U16(0).U8(0).U8(0)
@@ -83,7 +86,7 @@ internal static class PcAcpi
             .IoAddress(pmBase + 4, 16).IoAddress(0, 0)
             .IoAddress(0, 0)
             .IoAddress(pmBase + 8, 32)
-            .IoAddress(0, 0).IoAddress(0, 0);
+            .IoAddress(GpeBase, 32).IoAddress(0, 0);
         return table;
     }
 

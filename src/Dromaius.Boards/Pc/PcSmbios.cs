@@ -24,7 +24,7 @@ internal static class PcSmbios
     };
 
     public static Smbios Build(MachineOptions options, CpuTopology topology, PcMemoryLayout layout, uint cpuSignature,
-        string machineDescription)
+        string machineDescription, string machineName)
     {
         var given = Parse(options.Smbios, out var files);
         string Value(int type, string key, string fallback) =>
@@ -35,7 +35,7 @@ internal static class PcSmbios
             smbios.AddRaw(file);
         if (given.ContainsKey(0))
             Bios(smbios, Value);
-        System(smbios, Value, options, machineDescription);
+        System(smbios, Value, options, machineDescription, machineName);
         if (given.ContainsKey(2))
             Board(smbios, Value, machineDescription);
         Chassis(smbios, Value, machineDescription);
@@ -68,7 +68,8 @@ internal static class PcSmbios
             .U8(Number(0)).U8(Number(1)).U8(0xFF).U8(0xFF));
     }
 
-    private static void System(Smbios smbios, Func<int, string, string, string> value, MachineOptions options, string description)
+    private static void System(Smbios smbios, Func<int, string, string, string> value, MachineOptions options, string description,
+        string machineName)
     {
         var uuidText = value(1, "uuid", "");
         var uuid = options.Uuid ?? Guid.Empty;
@@ -76,7 +77,7 @@ internal static class PcSmbios
             throw new UserErrorException($"Invalid UUID '{uuidText}'");
         smbios.Add(1, SystemHandle, new Smbios.Structure()
             .Text(value(1, "manufacturer", "Dromaius")).Text(value(1, "product", description))
-            .Text(value(1, "version", options.Machine is "pc" ? "pc-i440fx-7.2" : options.Machine)).Text(value(1, "serial", ""))
+            .Text(value(1, "version", machineName)).Text(value(1, "serial", ""))
             .Bytes(uuid.ToByteArray()).U8(6).Text(value(1, "sku", "")).Text(value(1, "family", "")));
     }
 

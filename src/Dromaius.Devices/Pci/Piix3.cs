@@ -1,32 +1,26 @@
 using Dromaius.Core.Interrupts;
-using Dromaius.Core.Memory;
 
 namespace Dromaius.Devices.Pci;
 
 /// <summary>
-/// PCI to ISA bridge: 82371SB (PIIX3), function 0. Routes the four PCI interrupt lines to ISA interrupts and holds the reset
-/// control register. Source: Intel 82371FB/82371SB datasheet (290550), sections 2.2 and 2.5.
+/// PCI to ISA bridge: 82371SB (PIIX3), function 0. Routes the four PCI interrupt lines to ISA interrupts. Source: Intel
+/// 82371FB/82371SB datasheet (290550), section 2.2.
 /// </summary>
 public sealed class Piix3 : PciFunction
 {
     private const int PirqRouteA = 0x60;
     private const byte RouteDisabled = 0x80;
-    private const byte ResetCpu = 4, SystemReset = 2;
 
     private readonly PciBus _bus;
     private readonly IrqLine[] _isa;
-    private readonly Action _reset;
-    private byte _resetControl;
 
     /// <param name="bus">The bus whose interrupt lines it routes.</param>
     /// <param name="isa">Sixteen lines to drive, one for each ISA interrupt.</param>
-    /// <param name="reset">Resets the machine.</param>
-    public Piix3(PciBus bus, IrqLine[] isa, Action reset)
+    public Piix3(PciBus bus, IrqLine[] isa)
         : base(PciConfig.VendorIntel, 0x7000, 0x06, 0x01)
     {
         _bus = bus;
         _isa = isa;
-        _reset = reset;
         IsMultifunction = true;
         ReserveConfig(0xE0);
         SetWord(PciConfig.Command, PciConfig.CommandIo | PciConfig.CommandMemory | PciConfig.CommandMaster);
@@ -44,13 +38,9 @@ public sealed class Piix3 : PciFunction
         for (var i = 0; i < 4; i++)
             SetWritable(PirqRouteA + i, 1, 0x8F);
         bus.InterruptChanged = (_, _) => UpdateRoutes();
-        ResetControl = MemoryRegion.Device("piix3-reset-control", 1, (_, _) => _resetControl, WriteResetControl, 1, 1);
     }
 
     public override string TypeName => "PIIX3";
-
-    /// <summary>Goes to port 0xCF9, in front of the configuration address register.</summary>
-    public MemoryRegion ResetControl { get; }
 
     /// <summary>The ISA interrupt that a PCI line is routed to, or -1.</summary>
     public int RouteOf(int line)
@@ -69,7 +59,6 @@ public sealed class Piix3 : PciFunction
     public override void Reset()
     {
         base.Reset();
-        _resetControl = 0;
         UpdateRoutes();
     }
 
@@ -82,13 +71,5 @@ public sealed class Piix3 : PciFunction
                 level |= RouteOf(line) == irq && _bus.InterruptLevel(line);
             _isa[irq].Level = level;
         }
-    }
-
-    private void WriteResetControl(ulong offset, int size, ulong value)
-    {
-        // The reset happens on the rising edge of RCPU; it reads back as written otherwise.
-        if ((value & ResetCpu) != 0)
-            _reset();
-        _resetControl = (byte)(value & SystemReset);
     }
 }

@@ -1,0 +1,31 @@
+using Dromaius.Core.Cpus;
+
+namespace Dromaius.Boards;
+
+/// <summary>A processor as the machine runs it: the seam between machines and what executes guest code.</summary>
+public interface IVcpuRunner : IDisposable
+{
+    IVcpu Cpu { get; }
+
+    /// <summary>
+    /// Runs guest code on the calling thread until it halts or <see cref="Kick"/> asks it to come back. Never waits.
+    /// </summary>
+    /// <returns>False if it halted and has nothing to do; true if it can go on.</returns>
+    bool Run();
+
+    /// <summary>Makes <see cref="Run"/> return soon and ends <see cref="Wait"/>. Called from any thread.</summary>
+    void Kick();
+
+    /// <summary>Waits, halted, until there is something to do, a kick comes or the time has passed.</summary>
+    /// <param name="milliseconds">-1 for no limit.</param>
+    void Wait(int milliseconds);
+
+    /// <summary>Power-on state. Called while it does not run.</summary>
+    void Reset();
+
+    /// <summary>The registers as <c>info registers</c> lays them out.</summary>
+    string Registers();
+
+    /// <summary>Reads through the page tables without side effects on them; false where nothing is mapped.</summary>
+    bool TryReadVirtual(ulong address, Span<byte> bytes);
+}

@@ -1,0 +1,324 @@
+using Dromaius.Core.Chardev;
+using Dromaius.Core.Devices;
+using Dromaius.Core.Errors;
+using Dromaius.Core.Memory;
+using Dromaius.Core.Time;
+
+namespace Dromaius.Boards;
+
+/// <summary>
+/// A machine: its lock, event loop and clocks, memory and ports, processors and devices, and its life from power-on to power-off.
+/// Boards derive from it and do the wiring. Make one with <see cref="Create"/>, then <see cref="Run"/> it on the calling thread, or
+/// <see cref="Start"/> it and go on; a test does the latter and talks to the serial port's backend.
+/// </summary>
+public abstract class Machine : IDisposable
+{
+    private readonly List<Device> _devices = [];
+    private VcpuThreads? _threads;
+    private Thread? _loopThread;
+    private bool _started;
+    private bool _ended;
+    private bool _resetPending;
+
+    protected Machine(MachineOptions options, EventLoop? loop)
+    {
+        Options = options;
+        Loop = loop ?? new EventLoop(new Lock());
+        VirtualClock = new HostClock(Loop, startPaused: true);
+        RealTimeClock = new HostClock(Loop);
+        MemoryRoot = MemoryRegion.Container("system", 0);
+        IoRoot = MemoryRegion.Container("io", 0x10000);
+        Memory = new AddressSpace("memory", MemoryRoot, Lock);
+        Io = new AddressSpace("I/O", IoRoot, Lock);
+    }
+
+    public MachineOptions Options { get; }
+
+    /// <summary>The one lock: whoever touches a device holds it.</summary>
+    public Lock Lock => Loop.MachineLock;
+    public EventLoop Loop { get; }
+
+    /// <summary>Stops while the machine is stopped.</summary>
+    public HostClock VirtualClock { get; }
+
+    /// <summary>Goes on while the machine is stopped.</summary>
+    public HostClock RealTimeClock { get; }
+    public MemoryRegion MemoryRoot { get; }
+    public MemoryRegion IoRoot { get; }
+    public AddressSpace Memory { get; }
+    public AddressSpace Io { get; }
+    public string? Name => Options.Name;
+    public Guid Uuid => Options.Uuid ?? Guid.Empty;
+    public RunState State { get; private set; } = RunState.PreLaunch;
+
+    /// <summary>The processors, by index.</summary>
+    public abstract IReadOnlyList<IVcpuRunner> Vcpus { get; }
+
+    /// <summary>All devices, in the order made.</summary>
+    public IReadOnlyList<Device> Devices => _devices;
+
+    /// <summary>What the process should end with.</summary>
+    public int ExitStatus { get; private set; }
+
+    /// <summary>Why the machine ended.</summary>
+    public EventReason EndReason { get; private set; }
+
+    /// <summary>The fault of ours that ended it, if one did.</summary>
+    public Exception? Failure { get; private set; }
+
+    /// <summary>Told under the machine lock.</summary>
+    public event Action<MachineEvent>? Happened;
+
+    /// <summary>Makes a machine. What the options ask for and cannot be throws <see cref="UserErrorException"/>.</summary>
+    /// <param name="options">What it is made of.</param>
+    /// <param name="loop">The event loop that character devices already use, or null for a new one.</param>
+    public static Machine Create(MachineOptions options, EventLoop? loop = null) =>
+        MachineTypes.Get(options.Machine).Create(options, loop);
+
+    /// <summary>Powers on and runs until the end, on the calling thread.</summary>
+    /// <returns>The exit status.</returns>
+    public int Run()
+    {
+        PowerOn();
+        Loop.Run();
+        _threads?.Stop();
+        return ExitStatus;
+    }
+
+    /// <summary>Powers on and returns; the event loop gets a thread of its own.</summary>
+    public void Start()
+    {
+        PowerOn();
+        _loopThread = new Thread(Loop.Run) { IsBackground = true, Name = "event loop" };
+        _loopThread.Start();
+    }
+
+    /// <summary>After <see cref="Start"/>: waits for the end.</summary>
+    /// <returns>True if it ended, false if the time passed first.</returns>
+    public bool WaitForEnd(TimeSpan timeout)
+    {
+        if (_loopThread is { } thread && !thread.Join(timeout))
+            return false;
+        _threads?.Stop();
+        return true;
+    }
+
+    /// <summary>Stops the processors and virtual time. On the event loop, or under the lock elsewhere than on a processor.</summary>
+    public void Stop() => Stop(RunState.Paused, EventReason.HostRequest);
+
+    /// <summary>Runs on after a stop.</summary>
+    public void Continue()
+    {
+        lock (Lock)
+        {
+            if (_ended || State == RunState.Running || State == RunState.InternalError)
+                return;
+            if (State is RunState.Shutdown or RunState.GuestPanicked)
+                throw new UserErrorException("Resetting the Virtual Machine is required");
+            State = RunState.Running;
+            VirtualClock.Paused = false;
+            _threads!.Resume();
+            Happened?.Invoke(new MachineEvent(MachineEventKind.Started, EventReason.HostRequest));
+        }
+    }
+
+    /// <summary>Asks for a reset of everything; callable from any thread, processors included.</summary>
+    public void RequestReset(EventReason reason)
+    {
+        if (reason != EventReason.HostRequest && Options.OnReboot == RebootAction.Shutdown)
+        {
+            RequestShutdown(reason);
+            return;
+        }
+
+        if (_resetPending)
+            return;
+        _resetPending = true;
+        // What the guest asked for has happened when its next instruction would run.
+        _threads?.RequestPause();
+        Loop.Post(() =>
+        {
+            if (_ended)
+                return;
+            var run = State is RunState.Running or RunState.Shutdown or RunState.GuestPanicked && _started;
+            _threads!.Pause();
+            _resetPending = false;
+            ResetAll(reason);
+            if (State is RunState.Shutdown or RunState.GuestPanicked)
+                State = RunState.Paused;
+            if (run && State == RunState.Running)
+                _threads.Resume();
+        });
+    }
+
+    /// <summary>Asks for the end of the machine; callable from any thread, processors included.</summary>
+    public void RequestShutdown(EventReason reason)
+    {
+        _threads?.RequestPause();
+        Loop.Post(() =>
+        {
+            if (_ended)
+                return;
+            Happened?.Invoke(new MachineEvent(MachineEventKind.Shutdown, reason));
+            if (Options.OnShutdown == ShutdownAction.Pause && reason is not (EventReason.HostRequest or EventReason.HostSignal))
+                Stop(RunState.Shutdown, reason);
+            else
+                End(0, reason);
+        });
+    }
+
+    /// <summary>Ends the emulator with this status; callable from any thread, processors included.</summary>
+    public void RequestExit(int status)
+    {
+        _threads?.RequestPause();
+        Loop.Post(() => End(status, EventReason.GuestShutdown));
+    }
+
+    /// <summary>Ends the emulator with status 0, at the user's wish.</summary>
+    public void Quit() => RequestShutdown(EventReason.HostRequest);
+
+    /// <summary>Presses the power button.</summary>
+    public void PowerDown()
+    {
+        lock (Lock)
+        {
+            Happened?.Invoke(new MachineEvent(MachineEventKind.PowerDown, EventReason.HostRequest));
+            PressPowerButton();
+        }
+    }
+
+    /// <summary>The guest says it panicked; callable from a processor.</summary>
+    public void ReportGuestPanic()
+    {
+        if (Options.OnPanic != PanicAction.None)
+            _threads?.RequestPause();
+        Loop.Post(() =>
+        {
+            if (_ended)
+                return;
+            Happened?.Invoke(new MachineEvent(MachineEventKind.GuestPanicked, EventReason.GuestPanic));
+            switch (Options.OnPanic)
+            {
+                case PanicAction.None:
+                    break;
+                case PanicAction.ExitFailure:
+                    End(1, EventReason.GuestPanic);
+                    break;
+                case PanicAction.Shutdown when Options.OnShutdown == ShutdownAction.Poweroff:
+                    Happened?.Invoke(new MachineEvent(MachineEventKind.Shutdown, EventReason.GuestPanic));
+                    End(0, EventReason.GuestPanic);
+                    break;
+                default:
+                    Stop(RunState.GuestPanicked, EventReason.GuestPanic);
+                    break;
+            }
+        });
+    }
+
+    public void ReportGuestCrashLoaded() => Loop.Post(() =>
+        Happened?.Invoke(new MachineEvent(MachineEventKind.GuestCrashLoaded, EventReason.GuestPanic)));
+
+    /// <summary>A non-maskable interrupt on every processor.</summary>
+    public abstract void Nmi();
+
+    /// <summary>Presses keys together and releases them after a time; false when there is no keyboard.</summary>
+    public abstract bool SendKeys(IReadOnlyList<string> keys, int holdMilliseconds);
+
+    public virtual void Dispose()
+    {
+        if (_loopThread != null)
+        {
+            Loop.Stop();
+            _loopThread.Join();
+        }
+
+        _threads?.Stop();
+        foreach (var vcpu in Vcpus)
+            vcpu.Dispose();
+        GC.SuppressFinalize(this);
+    }
+
+    /// <summary>Takes a device into the list of those that are reset.</summary>
+    protected T Add<T>(T device)
+        where T : Device
+    {
+        if (device.Id is { } id && _devices.Exists(d => d.Id == id))
+            throw new UserErrorException($"Duplicate ID '{id}' for device");
+        _devices.Add(device);
+        return device;
+    }
+
+    /// <summary>Resets what the board itself holds, after the devices and before the processors.</summary>
+    protected virtual void ResetBoard()
+    {
+    }
+
+    protected abstract void PressPowerButton();
+
+    private void PowerOn()
+    {
+        lock (Lock)
+        {
+            if (_started)
+                throw new InvalidOperationException("the machine runs already");
+            _started = true;
+            _threads = new VcpuThreads(Vcpus, Lock, Options.SingleThread, Fail);
+            ResetAll(EventReason.None);
+            _threads.Start();
+            if (!Options.StartPaused)
+                Continue();
+        }
+    }
+
+    private void ResetAll(EventReason reason)
+    {
+        foreach (var device in _devices)
+            device.Reset();
+        ResetBoard();
+        foreach (var vcpu in Vcpus)
+            vcpu.Reset();
+        if (reason != EventReason.None)
+            Happened?.Invoke(new MachineEvent(MachineEventKind.Reset, reason));
+    }
+
+    private void Stop(RunState state, EventReason reason)
+    {
+        lock (Lock)
+        {
+            if (_ended)
+                return;
+            var ran = State == RunState.Running;
+            if (ran)
+            {
+                _threads!.Pause();
+                VirtualClock.Paused = true;
+            }
+
+            State = state;
+            if (ran)
+                Happened?.Invoke(new MachineEvent(MachineEventKind.Stopped, reason));
+        }
+    }
+
+    private void End(int status, EventReason reason)
+    {
+        if (_ended)
+            return;
+        _ended = true;
+        ExitStatus = status;
+        EndReason = reason;
+        _threads?.Pause();
+        VirtualClock.Paused = true;
+        Loop.Stop();
+    }
+
+    private void Fail(Exception e)
+    {
+        Failure = e;
+        Loop.Post(() =>
+        {
+            State = RunState.InternalError;
+            End(1, EventReason.HostError);
+        });
+    }
+}

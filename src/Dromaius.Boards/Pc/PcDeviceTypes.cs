@@ -1,0 +1,176 @@
+using Dromaius.Core.Chardev;
+using Dromaius.Core.Devices;
+using Dromaius.Core.Errors;
+using Dromaius.Devices.Isa;
+using Dromaius.Devices.Pci;
+
+namespace Dromaius.Boards.Pc;
+
+/// <summary>The device types that a PC takes.</summary>
+public static class PcDeviceTypes
+{
+    private static readonly DeviceProperty Chardev = new("chardev", PropertyKind.Chardev);
+
+    private static readonly DeviceProperty[] PciProperties =
+    [
+        new("addr", PropertyKind.PciAddress, "-1"),
+        new("multifunction", PropertyKind.Bool, "off"),
+        new("rombar", PropertyKind.UInt32, "1"),
+        new("romfile", PropertyKind.String),
+    ];
+
+    public static DeviceRegistry Registry { get; } = new(
+    [
+        new DeviceType
+        {
+            Name = "isa-debug-exit", Bus = "ISA", Category = DeviceCategory.Misc,
+            Properties = [new("iobase", PropertyKind.UInt32, "0x501"), new("iosize", PropertyKind.UInt32, "0x2")],
+            Create = DebugExitOf,
+        },
+        new DeviceType
+        {
+            Name = "isa-debugcon", Bus = "ISA", Category = DeviceCategory.Misc,
+            Properties = [Chardev, new("iobase", PropertyKind.UInt32, "0xe9"), new("readback", PropertyKind.UInt32, "0xe9")],
+            Create = DebugConsoleOf,
+        },
+        new DeviceType { Name = "pc-testdev", Bus = "ISA", Category = DeviceCategory.Misc, Create = TestDeviceOf },
+        new DeviceType
+        {
+            Name = "pvpanic", Bus = "ISA", Category = DeviceCategory.Misc, Alias = "isa-pvpanic",
+            Properties = [new("events", PropertyKind.UInt8, "3"), new("ioport", PropertyKind.UInt16, "0x505")],
+            Create = PanicOf,
+        },
+        new DeviceType
+        {
+            Name = "isa-serial", Bus = "ISA", Category = DeviceCategory.Input,
+            Properties =
+            [
+                new("baudbase", PropertyKind.UInt32, "115200"), Chardev, new("index", PropertyKind.UInt32, "4294967295"),
+                new("iobase", PropertyKind.UInt32, "4294967295"), new("irq", PropertyKind.UInt32, "4294967295"),
+                new("wakeup", PropertyKind.Bool, "off"),
+            ],
+            Create = SerialOf,
+        },
+        new DeviceType
+        {
+            Name = "isa-parallel", Bus = "ISA", Category = DeviceCategory.Input,
+            Properties =
+            [
+                Chardev, new("index", PropertyKind.UInt32, "4294967295"), new("iobase", PropertyKind.UInt32, "4294967295"),
+                new("irq", PropertyKind.UInt32, "7"),
+            ],
+            Create = ParallelOf,
+        },
+        new DeviceType
+        {
+            Name = "pci-testdev", Bus = "PCI", Description = "PCI Test Device", Category = DeviceCategory.Misc,
+            Properties = [.. PciProperties, new("membar", PropertyKind.Size, "0")],
+            Create = static a => Plug(a, new PciTestDevice(a.Size("membar")) { Id = a.Id }),
+        },
+    ]);
+
+    /// <summary>Plugs a PCI function where the user asked.</summary>
+    private static T Plug<T>(DeviceArguments a, T function)
+        where T : PciFunction
+    {
+        var bus = a.Host.Bus<PciBus>()!;
+        if (a.BusName is { } name && name != bus.Name && name != "pci")
+            throw new UserErrorException($"Bus '{name}' not found");
+        function.IsMultifunction |= a.Bool("multifunction");
+        bus.Plug(function, a.PciAddress());
+        return function;
+    }
+
+    private static void CheckIsa(DeviceArguments a)
+    {
+        if (a.BusName is { } name && name is not ("isa.0" or "isa"))
+            throw new UserErrorException($"Bus '{name}' not found");
+    }
+
+    private static ulong Port(DeviceArguments a, string name, int size)
+    {
+        var port = a.Integer(name);
+        if (port + (ulong)size > 0x10000)
+            throw new UserErrorException($"Property '{a.Type.Name}.{name}' doesn't take value '{port}': beyond the I/O ports");
+        return port;
+    }
+
+    private static DebugExit DebugExitOf(DeviceArguments a)
+    {
+        CheckIsa(a);
+        var size = (int)Math.Clamp(a.Integer("iosize"), 1, 0x10000);
+        var device = new DebugExit(a.Host.Exit, size) { Id = a.Id };
+        a.Host.IoRoot.Add(Port(a, "iobase", size), device.Ports);
+        return device;
+    }
+
+    private static DebugConsole DebugConsoleOf(DeviceArguments a)
+    {
+        CheckIsa(a);
+        var backend = a.Chardev("chardev") ?? throw new UserErrorException("Can't create debugcon device, empty char device");
+        var device = new DebugConsole(backend, (byte)a.Integer("readback")) { Id = a.Id };
+        a.Host.IoRoot.Add(Port(a, "iobase", 1), device.Port);
+        return device;
+    }
+
+    private static PcTestDev TestDeviceOf(DeviceArguments a)
+    {
+        CheckIsa(a);
+        var device = new PcTestDev { Id = a.Id };
+        a.Host.IoRoot.Add(0xE0, device.StorePorts);
+        a.Host.IoRoot.Add(0xE4, device.FlushPorts);
+        a.Host.IoRoot.Add(0xE8, device.BytePorts);
+        a.Host.IoRoot.Add(0x2000, device.IrqPorts);
+        a.Host.MemoryRoot.Add(0xFF00_0000, device.Memory);
+        for (var i = 0; i < device.Irqs.Length; i++)
+        {
+            var line = a.Host.IsaIrq(i);
+            device.Irqs[i].Connect(level => line.Level = level);
+        }
+
+        return device;
+    }
+
+    private static PvPanic PanicOf(DeviceArguments a)
+    {
+        CheckIsa(a);
+        var port = Port(a, "ioport", 1);
+        var device = new PvPanic((byte)a.Integer("events"), a.Host.GuestPanicked, a.Host.GuestCrashLoaded) { Id = a.Id };
+        a.Host.IoRoot.Add(port, device.Port);
+        ((PcMachine)a.Host).NotePanicPort((int)port);
+        return device;
+    }
+
+    private static Device SerialOf(DeviceArguments a)
+    {
+        CheckIsa(a);
+        var machine = (PcMachine)a.Host;
+        var index = a.IsSet("index") ? (int)Math.Min(a.Integer("index"), int.MaxValue) : machine.NextSerial;
+        if (index is < 0 or > 3)
+            throw new UserErrorException("Max. supported number of ISA serial ports is 4.");
+        var (port, irq) = PcMachine.SerialDefaults(index);
+        if (a.IsSet("iobase"))
+            port = (int)Port(a, "iobase", 8);
+        if (a.IsSet("irq"))
+            irq = Irq(a);
+        return machine.AddSerial(index, a.Chardev("chardev"), port, irq, a.Id);
+    }
+
+    private static Device ParallelOf(DeviceArguments a)
+    {
+        CheckIsa(a);
+        var machine = (PcMachine)a.Host;
+        var backend = a.Chardev("chardev") ?? throw new UserErrorException("Can't create parallel device, empty char device");
+        var index = a.IsSet("index") ? (int)Math.Min(a.Integer("index"), int.MaxValue) : machine.NextParallel;
+        if (index is < 0 or > 2)
+            throw new UserErrorException("Max. supported number of parallel ports is 3.");
+        var port = a.IsSet("iobase") ? (int)Port(a, "iobase", 8) : PcMachine.ParallelDefault(index);
+        return machine.AddParallel(index, backend, port, Irq(a), a.Id);
+    }
+
+    private static int Irq(DeviceArguments a)
+    {
+        var irq = a.Integer("irq");
+        return irq <= 15 ? (int)irq : throw new UserErrorException($"Property '{a.Type.Name}.irq' doesn't take value '{irq}'");
+    }
+}

@@ -1,0 +1,105 @@
+using Dromaius.Boards.Pc.Loaders;
+using Dromaius.Core.Chardev;
+using Dromaius.Core.Devices;
+using Dromaius.Core.Errors;
+using Dromaius.Core.Interrupts;
+using Dromaius.Core.Memory;
+using Dromaius.Core.Time;
+using Dromaius.Devices.Isa;
+using Dromaius.Devices.Pci;
+
+namespace Dromaius.Boards.Pc;
+
+/// <content>Devices from the command line, and what the firmware is told.</content>
+public sealed partial class PcMachine : IDeviceHost
+{
+    MemoryRegion IDeviceHost.IoRoot => IoRoot;
+
+    MemoryRegion IDeviceHost.MemoryRoot => MemoryRoot;
+
+    AddressSpace IDeviceHost.Memory => Memory;
+
+    Clock IDeviceHost.VirtualClock => VirtualClock;
+
+    IrqLine IDeviceHost.IsaIrq(int number) => _interrupts.Driver(number);
+
+    ICharBackend IDeviceHost.Chardev(string id)
+    {
+        var backend = Options.Chardevs[id];
+        if (!_chardevsInUse.Add(id))
+            throw new UserErrorException($"Device '{id}' is in use");
+        return backend;
+    }
+
+    byte[] IDeviceHost.Firmware(string name) => _firmware.Read(name);
+
+    T? IDeviceHost.Bus<T>()
+        where T : class => PciBus as T;
+
+    void IDeviceHost.Exit(int status) => RequestExit(status);
+
+    void IDeviceHost.GuestPanicked() => ReportGuestPanic();
+
+    void IDeviceHost.GuestCrashLoaded() => ReportGuestCrashLoaded();
+
+    void IDeviceHost.RequestShutdown() => RequestShutdown(EventReason.GuestShutdown);
+
+    void IDeviceHost.RequestReset() => RequestReset(EventReason.GuestReset);
+
+    /// <summary>The first free serial port number, or -1.</summary>
+    internal int NextSerial => Enumerable.Range(0, SerialPorts).FirstOrDefault(i => !_serialInUse.Contains(i), -1);
+
+    internal int NextParallel => Enumerable.Range(0, ParallelPorts).FirstOrDefault(i => !_parallelInUse.Contains(i), -1);
+
+    internal static (int Port, int Irq) SerialDefaults(int index) => (SerialBase[index], SerialIrq[index]);
+
+    internal static int ParallelDefault(int index) => ParallelBase[index];
+
+    /// <summary>The panic device tells the ACPI tables where it is.</summary>
+    internal void NotePanicPort(int port) => _panicPort = port;
+
+    private void AddUserDevices()
+    {
+        foreach (var option in Options.Devices)
+        {
+            try
+            {
+                Add(PcDeviceTypes.Registry.Create(option.Name, option.Properties, Options.Globals, this));
+            }
+            catch (UserErrorException e)
+            {
+                throw new UserErrorException($"{option.Text}: {e.Message}");
+            }
+        }
+    }
+
+    private void FillFirmwareConfig(KernelBoot? kernel)
+    {
+        PcFirmwareConfig.Fill(_fwCfg, Options, _properties, _topology, _layout);
+        if (kernel != null)
+            PcFirmwareConfig.AddKernel(_fwCfg, kernel);
+        if (_properties.Acpi)
+        {
+            var facts = new PcAcpiFacts
+            {
+                Topology = _topology,
+                PciHoleStart = (uint)_layout.BelowSize,
+                RamEnd = _layout.RamEnd,
+                Hpet = _properties.Hpet,
+                SystemManagement = _properties.Smm,
+                SerialPorts = [.. _serialInUse.Order()],
+                ParallelPorts = _parallelInUse.Count,
+                I8042 = _properties.I8042,
+                PanicPort = _panicPort,
+                OemId = _properties.OemId ?? "DROM",
+                OemTableId = _properties.OemTableId ?? "DROMPC",
+                ExtraTables = UserAcpiTables.Read(Options.AcpiTables),
+            };
+            PcFirmwareConfig.AddAcpi(_fwCfg, facts, () => _power.Base is not 0 and var set ? set : PcAcpi.DefaultPmBase);
+        }
+
+        var smbios = PcSmbios.Build(Options, _topology, _layout, _processors.Model.Signature, _type.Description, _type.Name);
+        PcFirmwareConfig.AddSmbios(_fwCfg, smbios, _properties.Smbios64);
+        PcFirmwareConfig.AddUserFiles(_fwCfg, Options);
+    }
+}

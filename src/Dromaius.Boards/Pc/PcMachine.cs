@@ -1,0 +1,292 @@
+using Dromaius.Boards.Pc.Loaders;
+using Dromaius.Core.Chardev;
+using Dromaius.Core.Devices;
+using Dromaius.Core.Errors;
+using Dromaius.Core.Interrupts;
+using Dromaius.Core.Memory;
+using Dromaius.Core.Time;
+using Dromaius.Cpu.X86;
+using Dromaius.Devices.Firmware;
+using Dromaius.Devices.Input;
+using Dromaius.Devices.Interrupts;
+using Dromaius.Devices.Isa;
+using Dromaius.Devices.Parallel;
+using Dromaius.Devices.Pci;
+using Dromaius.Devices.Serial;
+using Dromaius.Devices.Timers;
+
+namespace Dromaius.Boards.Pc;
+
+/// <summary>
+/// The PC with the 440FX chip set: 82441FX host bridge, PIIX3 ISA bridge, PIIX4 power management, and the AT's devices. Wiring
+/// only.
+/// </summary>
+public sealed partial class PcMachine : Machine
+{
+    private const int SerialPorts = 4, ParallelPorts = 3;
+    private static readonly ushort[] SerialBase = [0x3F8, 0x2F8, 0x3E8, 0x2E8];
+    private static readonly int[] SerialIrq = [4, 3, 4, 3];
+    private static readonly ushort[] ParallelBase = [0x378, 0x278, 0x3BC];
+    private static readonly int[] ParallelIrq = [7, 5, 7];
+
+    private readonly MachineType _type;
+    private readonly PcProperties _properties;
+    private readonly CpuTopology _topology;
+    private readonly PcMemoryLayout _layout;
+    private readonly PcMemory _memory;
+    private readonly FirmwareFinder _firmware;
+    private readonly X86Processors _processors;
+    private readonly ApicBus _apicBus;
+    private readonly IsaInterrupts _interrupts;
+    private readonly PciConfigMechanism _pciConfig;
+    private readonly I440Fx _hostBridge;
+    private readonly Piix4Pm _power;
+    private readonly AcpiPm _acpi;
+    private readonly Mc146818 _rtc;
+    private readonly FwCfg _fwCfg;
+    private readonly List<int> _serialInUse = [];
+    private readonly List<int> _parallelInUse = [];
+    private readonly HashSet<string> _chardevsInUse = [];
+    private Ps2Keyboard? _keyboard;
+    private int? _panicPort;
+    private bool _booted;
+
+    internal PcMachine(MachineOptions options, EventLoop? loop)
+        : base(options, loop)
+    {
+        _type = MachineTypes.Get(options.Machine);
+        _properties = PcProperties.Parse(options, _type.Name);
+        _topology = CpuTopology.Resolve(options.Smp, _type.Name, _type.MaxCpus);
+        if (options.RamSize == 0)
+            throw new UserErrorException("-m 0: the machine needs memory");
+        _layout = PcMemoryLayout.Split(options.RamSize, _properties.MaxRamBelow4G);
+        _firmware = new FirmwareFinder(options.FirmwarePath);
+        if (options.Kernel == null && options.Initrd != null)
+            throw new UserErrorException("-initrd only allowed with -kernel option");
+        if (options.Kernel == null && options.Append != null)
+            throw new UserErrorException("-append only allowed with -kernel option");
+        var kernel = options.Kernel != null ? KernelLoader.Load(options, _layout) : null;
+
+        using var transaction = MemoryTransaction.Begin();
+        _memory = new PcMemory(MemoryRoot, _layout, options.RamSize, ReadBios(out var biosName), biosName);
+        var smmMemory = new AddressSpace("smm", _memory.Smm, Lock);
+        _apicBus = new ApicBus(Lock);
+        _apicBus.MapInto(MemoryRoot);
+        _processors = new X86Processors(this, _topology, _type.DefaultCpu, smmMemory, _apicBus);
+
+        var pic = Add(new I8259());
+        var ioApic = Add(new IoApic(_apicBus));
+        MemoryRoot.Add(IoApic.DefaultBase, ioApic.Registers);
+        _interrupts = new IsaInterrupts(pic, ioApic);
+        pic.Intr.Connect(_apicBus.SetLint0);
+        _apicBus.AcknowledgePic = pic.Acknowledge;
+        IoRoot.Add(0x20, pic.MasterPorts);
+        IoRoot.Add(0xA0, pic.SlavePorts);
+        IoRoot.Add(0x4D0, pic.EdgeLevelPorts);
+
+        PciBus = new PciBus("pci.0", _memory.Pci, IoRoot, Memory);
+        _pciConfig = new PciConfigMechanism(PciBus);
+        IoRoot.Add(0xCF8, _pciConfig.AddressRegion);
+        IoRoot.Add(0xCFC, _pciConfig.DataRegion);
+        _hostBridge = Add(new I440Fx(MemoryRoot, _memory.Ram, _memory.Pci));
+        _hostBridge.SmramChanged = () => _memory.SmramWindow.Enabled = _hostBridge.IsSmramEnabled;
+        PciBus.Plug(_hostBridge, 0);
+        var isa = new IrqLine[16];
+        for (var i = 0; i < isa.Length; i++)
+            isa[i] = _interrupts.Driver(i);
+        PciBus.Plug(Add(new Piix3(PciBus, isa)), 8);
+        var resetControl = Add(new ResetControl { ResetRequested = _ => RequestReset(EventReason.GuestReset) });
+        IoRoot.Add(0xCF9, resetControl.Port, 1);
+
+        _acpi = Add(new AcpiPm(VirtualClock));
+        _acpi.Sci.Connect(Follow(9));
+        _acpi.SleepRequested = OnSleep;
+        if (_properties.Smm)
+            _acpi.SmiRequested = _processors.RaiseSmi;
+        IoRoot.Add(0xB2, _acpi.ApmPorts);
+        IoRoot.Add(PcAcpi.GpeBase, _acpi.GpeRegisters);
+        _power = Add(new Piix4Pm(_acpi, Add(new SmBus()), IoRoot, _properties.Smm));
+        if (_properties.Acpi)
+            PciBus.Plug(_power, 8 + 3);
+
+        _rtc = Add(new Mc146818(options.Rtc.FollowsVirtualTime ? VirtualClock : RealTimeClock, StartDate(options.Rtc)));
+        IoRoot.Add(0x70, _rtc.Ports);
+        _rtc.AlarmFired = _acpi.RtcAlarm;
+        AddTimers();
+        AddControllers();
+
+        PcCmos.Fill(_rtc, _topology, _layout);
+        _fwCfg = Add(new FwCfg(Memory));
+        IoRoot.Add(0x510, _fwCfg.Ports);
+        IoRoot.Add(0x514, _fwCfg.DmaPorts);
+        AddPorts();
+        AddUserDevices();
+        FillFirmwareConfig(kernel);
+    }
+
+    /// <summary>The root PCI bus.</summary>
+    public PciBus PciBus { get; }
+
+    /// <summary>The processors.</summary>
+    public IReadOnlyList<X86Cpu> Cpus => _processors.Cpus;
+    public override IReadOnlyList<IVcpuRunner> Vcpus => _processors.Runners;
+
+    public override void Nmi()
+    {
+        _apicBus.SetLint1(true);
+        _apicBus.SetLint1(false);
+    }
+
+    public override bool SendKeys(IReadOnlyList<string> keys, int holdMilliseconds) =>
+        _keyboard is { } keyboard && KeySender.Send(keyboard, RealTimeClock, keys, holdMilliseconds);
+
+    public override void Dispose()
+    {
+        base.Dispose();
+        _processors.Dispose();
+        _memory.RamBlock.Dispose();
+        _memory.OptionRomBlock.Dispose();
+        _memory.FirmwareBlock.Dispose();
+    }
+
+    protected override void PressPowerButton() => _acpi.PressPowerButton();
+
+    protected override void ResetBoard()
+    {
+        _pciConfig.Reset();
+        _processors.SetA20(true);
+        // A boot order for one boot only holds until the first reset.
+        var order = !_booted && Options.Boot.Once is { } once ? once : Options.Boot.Order;
+        PcCmos.SetBootOrder(_rtc, order);
+        _booted = true;
+    }
+
+    private Action<bool> Follow(int irq)
+    {
+        var driver = _interrupts.Driver(irq);
+        return level => driver.Level = level;
+    }
+
+    private static DateTime StartDate(RtcOption rtc) => rtc.Base switch
+    {
+        RtcBase.LocalTime => DateTime.Now,
+        RtcBase.Date => rtc.Date,
+        _ => DateTime.UtcNow,
+    };
+
+    private byte[] ReadBios(out string name)
+    {
+        name = Options.Bios ?? _properties.Firmware ?? "bios-256k.bin";
+        var path = _firmware.Find(name) ?? throw new UserErrorException($"could not load PC BIOS '{name}': No such file or directory");
+        return HostFile.Read(path);
+    }
+
+    private void OnSleep(SleepState state)
+    {
+        // Only soft-off is offered; a guest that writes another sleep type is switched off too rather than left hanging.
+        _ = state;
+        RequestShutdown(EventReason.GuestShutdown);
+    }
+
+    private void AddTimers()
+    {
+        var pit = Add(new I8254(VirtualClock));
+        IoRoot.Add(0x40, pit.Ports);
+        var speaker = Add(new PcSpeaker(pit, VirtualClock));
+        IoRoot.Add(0x61, speaker.Port);
+        if (!_properties.Hpet)
+        {
+            pit.Irq.Connect(Follow(0));
+            _rtc.Irq.Connect(Follow(8));
+            return;
+        }
+
+        var hpet = Add(new Hpet(VirtualClock) { Message = _apicBus.DeliverMsi });
+        MemoryRoot.Add(0xFED0_0000, hpet.Registers);
+        hpet.TimerIrq.Connect(Follow(0));
+        hpet.RtcIrq.Connect(Follow(8));
+        for (var i = 0; i < IoApic.PinCount; i++)
+            hpet.Irqs[i].Connect(Follow(i));
+        hpet.LegacyReplacementChanged = legacy => pit.IrqDisabled = legacy;
+        pit.Irq.Connect(level => hpet.SetIrq(0, level));
+        _rtc.Irq.Connect(level => hpet.SetIrq(1, level));
+    }
+
+    private void AddControllers()
+    {
+        var dma = Add(new I8237(Memory));
+        IoRoot.Add(0x00, dma.BytePorts);
+        IoRoot.Add(0xC0, dma.WordPorts);
+        IoRoot.Add(0x80, dma.PagePorts);
+        IoRoot.Add(0x480, dma.HighPagePorts);
+
+        var port92 = Add(new Port92());
+        IoRoot.Add(0x92, port92.Port);
+        port92.ResetRequested = () => RequestReset(EventReason.GuestReset);
+        if (!_properties.I8042)
+        {
+            port92.A20.Connect(_processors.SetA20);
+            return;
+        }
+
+        _keyboard = new Ps2Keyboard(VirtualClock);
+        var controller = Add(new I8042(_keyboard, new Ps2Mouse()));
+        IoRoot.Add(0x60, controller.DataPort);
+        IoRoot.Add(0x64, controller.CommandPort);
+        controller.KeyboardIrq.Connect(Follow(1));
+        controller.AuxIrq.Connect(Follow(12));
+        controller.ResetRequested = () => RequestReset(EventReason.GuestReset);
+        // Either port moves the gate; the other shows it.
+        controller.A20.Connect(level =>
+        {
+            _processors.SetA20(level);
+            port92.SetA20(level);
+        });
+        port92.A20.Connect(level =>
+        {
+            _processors.SetA20(level);
+            controller.SetA20(level);
+        });
+    }
+
+    private void AddPorts()
+    {
+        for (var i = 0; i < Options.Serial.Count; i++)
+        {
+            if (i >= SerialPorts)
+                throw new UserErrorException("too many serial ports");
+            if (Options.Serial[i] is { } backend)
+                Add(AddSerial(i, backend, SerialBase[i], SerialIrq[i], null));
+        }
+
+        for (var i = 0; i < Options.Parallel.Count; i++)
+        {
+            if (i >= ParallelPorts)
+                throw new UserErrorException("too many parallel ports");
+            if (Options.Parallel[i] is { } backend)
+                Add(AddParallel(i, backend, ParallelBase[i], ParallelIrq[i], null));
+        }
+
+        if (Options.DebugConsole is { } console)
+            IoRoot.Add(0xE9, Add(new DebugConsole(console)).Port);
+    }
+
+    /// <summary>Makes and maps a serial port; the caller takes it into the list.</summary>
+    internal Ns16550 AddSerial(int index, ICharBackend? backend, int port, int irq, string? id)
+    {
+        var serial = new Ns16550(backend, VirtualClock) { Id = id };
+        serial.Irq.Connect(Follow(irq));
+        IoRoot.Add((ulong)port, serial.Ports);
+        _serialInUse.Add(index);
+        return serial;
+    }
+
+    internal ParallelPort AddParallel(int index, ICharBackend? backend, int port, int irq, string? id)
+    {
+        var parallel = new ParallelPort(backend) { Id = id };
+        parallel.Irq.Connect(Follow(irq));
+        IoRoot.Add((ulong)port, parallel.Ports);
+        _parallelInUse.Add(index);
+        return parallel;
+    }
+}

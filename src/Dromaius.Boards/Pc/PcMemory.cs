@@ -1,0 +1,68 @@
+using Dromaius.Core.Errors;
+using Dromaius.Core.Memory;
+
+namespace Dromaius.Boards.Pc;
+
+/// <summary>RAM, firmware ROM and the windows between them in a PC's address space.</summary>
+internal sealed class PcMemory
+{
+    private const ulong OptionRomBase = 0xC0000, OptionRomSize = 0x20000, VgaBase = 0xA0000, VgaSize = 0x20000;
+    private const int MaxFirmware = 8 << 20;
+
+    public PcMemory(MemoryRegion system, PcMemoryLayout layout, ulong ramSize, byte[] firmware, string firmwareName)
+    {
+        RamBlock = new RamBlock("pc.ram", ramSize);
+        Ram = MemoryRegion.RamRegion("pc.ram", RamBlock);
+        Pci = MemoryRegion.Container("pci", 0);
+        system.Add(0, MemoryRegion.Alias("ram-below-4g", Ram, 0, layout.BelowSize));
+        if (layout.AboveSize > 0)
+            system.Add(PcMemoryLayout.FourGiB, MemoryRegion.Alias("ram-above-4g", Ram, layout.BelowSize, layout.AboveSize));
+        system.Add(0, Pci, -1);
+        // The VGA window is never RAM, except to system management mode.
+        system.Add(VgaBase, MemoryRegion.Alias("vga-window", Pci, VgaBase, VgaSize), 1);
+
+        OptionRomBlock = new RamBlock("pc.rom", OptionRomSize);
+        Pci.Add(OptionRomBase, MemoryRegion.Rom("pc.rom", OptionRomBlock), 1);
+        FirmwareBlock = AddFirmware(firmware, firmwareName);
+
+        Smm = MemoryRegion.Container("smm", 0);
+        Smm.Add(0, MemoryRegion.Alias("smm-system", system, 0, 0));
+        SmramWindow = MemoryRegion.Alias("smram", Ram, VgaBase, VgaSize);
+        SmramWindow.Enabled = false;
+        Smm.Add(VgaBase, SmramWindow, 1);
+    }
+
+    public RamBlock RamBlock { get; }
+    public RamBlock OptionRomBlock { get; }
+    public RamBlock FirmwareBlock { get; }
+
+    /// <summary>All RAM, contiguous, without the hole.</summary>
+    public MemoryRegion Ram { get; }
+
+    /// <summary>What answers where RAM does not.</summary>
+    public MemoryRegion Pci { get; }
+
+    /// <summary>Root of the view from system management mode.</summary>
+    public MemoryRegion Smm { get; }
+
+    /// <summary>RAM behind the VGA window in that view.</summary>
+    public MemoryRegion SmramWindow { get; }
+
+    /// <summary>The image ends at 4 GiB; its last 128 KiB also end at 1 MiB.</summary>
+    private RamBlock AddFirmware(byte[] image, string name)
+    {
+        if (image.Length == 0)
+            throw new UserErrorException($"could not load PC BIOS '{name}': the file is empty");
+        if (image.Length % 0x10000 != 0)
+            throw new UserErrorException($"could not load PC BIOS '{name}': its size is not a multiple of 64 KiB");
+        if (image.Length > MaxFirmware)
+            throw new UserErrorException($"could not load PC BIOS '{name}': it is larger than {MaxFirmware >> 20} MiB");
+        var block = new RamBlock("pc.bios", (ulong)image.Length);
+        image.CopyTo(block.Span(0, image.Length));
+        var rom = MemoryRegion.Rom("pc.bios", block);
+        Pci.Add(PcMemoryLayout.FourGiB - (ulong)image.Length, rom);
+        var low = Math.Min((ulong)image.Length, 0x20000);
+        Pci.Add(0x100000 - low, MemoryRegion.Alias("isa-bios", rom, (ulong)image.Length - low, low), 1);
+        return block;
+    }
+}

@@ -1,0 +1,116 @@
+using Dromaius.Core.Devices;
+using Dromaius.Core.Errors;
+
+namespace Dromaius.Boards.Pc;
+
+/// <summary>The pairs of <c>-machine pc,...</c>.</summary>
+internal sealed record PcProperties
+{
+    public bool Acpi { get; init; } = true;
+    public bool Graphics { get; init; } = true;
+    public bool Hpet { get; init; } = true;
+    public bool I8042 { get; init; } = true;
+    public bool Pic { get; init; } = true;
+    public bool Pit { get; init; } = true;
+    public bool Smm { get; init; } = true;
+    public bool Vmport { get; init; } = true;
+    public bool DumpGuestCore { get; init; } = true;
+    public ulong? MaxRamBelow4G { get; init; }
+    public bool Smbios64 { get; init; }
+    public string? OemId { get; init; }
+    public string? OemTableId { get; init; }
+    public string? Firmware { get; init; }
+
+    public static IReadOnlyList<MachineProperty> Known { get; } =
+    [
+        new("acpi", "OnOffAuto", "Enable ACPI"),
+        new("append", "string", "Linux kernel command line"),
+        new("dump-guest-core", "bool", "Include guest memory in a core dump"),
+        new("firmware", "string", "Firmware image"),
+        new("graphics", "bool", "Set on/off to enable/disable graphics emulation"),
+        new("hpet", "bool", "Enable/disable high precision event timer emulation"),
+        new("i8042", "bool"),
+        new("initrd", "string", "Linux initial ramdisk file"),
+        new("kernel", "string", "Linux kernel image file"),
+        new("kernel-irqchip", "OnOffSplit", "Configure KVM in-kernel irqchip (no effect)"),
+        new("max-ram-below-4g", "size", "Maximum ram below the 4G boundary (32bit boundary)"),
+        new("mem-merge", "bool", "Enable/disable memory merge support"),
+        new("memory-backend", "string", "Set RAM backend (not available)"),
+        new("pcspk-audiodev", "string", "ID of an audiodev to use as a backend for the speaker (no effect)"),
+        new("pic", "OnOffAuto", "Enable i8259 PIC"),
+        new("pit", "OnOffAuto", "Enable i8254 PIT"),
+        new("sata", "bool", "Enable/disable Serial ATA bus"),
+        new("smbios-entry-point-type", "str", "SMBIOS Entry Point type [32, 64]"),
+        new("smbus", "bool", "Enable/disable system management bus"),
+        new("smm", "OnOffAuto", "Enable SMM"),
+        new("suppress-vmdesc", "bool", "Set on to disable self-describing migration"),
+        new("usb", "bool", "Set on/off to enable/disable usb"),
+        new("vmport", "OnOffAuto", "Enable vmport (pc & q35)"),
+        new("x-oem-id", "string", "Override the default value of field OEMID in ACPI table header.The string may be up to 6 bytes in size"),
+        new("x-oem-table-id", "string",
+            "Override the default value of field OEM Table ID in ACPI table header.The string may be up to 8 bytes in size"),
+    ];
+
+    public static PcProperties Parse(MachineOptions options, string typeName)
+    {
+        var p = new PcProperties();
+        foreach (var (key, value) in options.MachineProperties)
+        {
+            var known = Known.FirstOrDefault(k => k.Name == key) ?? throw new UserErrorException(
+                $"Property '{typeName}-machine.{key}' not found" + NearestNames.Hint(key, Known.Select(static k => k.Name)));
+            var on = known.Kind switch
+            {
+                "bool" => Bool(key, value),
+                "OnOffAuto" => value == "auto" || OnOffAuto(key, value),
+                _ => false,
+            };
+            p = key switch
+            {
+                "acpi" => p with { Acpi = on },
+                "graphics" => p with { Graphics = on },
+                "hpet" => p with { Hpet = on },
+                "i8042" => p with { I8042 = on },
+                "pic" => p with { Pic = on },
+                "pit" => p with { Pit = on },
+                "smm" => p with { Smm = on },
+                "vmport" => p with { Vmport = on },
+                "dump-guest-core" => p with { DumpGuestCore = on },
+                "firmware" => p with { Firmware = value },
+                "max-ram-below-4g" => p with { MaxRamBelow4G = Size(key, value) },
+                "smbios-entry-point-type" => p with { Smbios64 = EntryPoint(value) },
+                "x-oem-id" => p with { OemId = Short(key, value, 6) },
+                "x-oem-table-id" => p with { OemTableId = Short(key, value, 8) },
+                "usb" when on => throw new UserErrorException("usb=on: USB is not available on this machine"),
+                "memory-backend" => throw new UserErrorException($"memory-backend={value}: memory backend objects are not available"),
+                _ => p,
+            };
+        }
+
+        return p;
+    }
+
+    private static bool Bool(string key, string value) =>
+        PropertyValues.TryParseBool(value, out var on) ? on : throw new UserErrorException($"Parameter '{key}' expects 'on' or 'off'");
+
+    private static bool OnOffAuto(string key, string value) => value switch
+    {
+        "on" => true,
+        "off" => false,
+        _ => throw new UserErrorException($"Parameter '{key}' does not accept value '{value}'"),
+    };
+
+    private static ulong Size(string key, string value) => PropertyValues.TryParseSize(value, out var size)
+        ? size
+        : throw new UserErrorException($"Parameter '{key}' expects a non-negative number below 2^64");
+
+    private static bool EntryPoint(string value) => value switch
+    {
+        "32" => false,
+        "64" => true,
+        _ => throw new UserErrorException($"Parameter 'smbios-entry-point-type' does not accept value '{value}'"),
+    };
+
+    private static string Short(string key, string value, int most) => value.Length <= most
+        ? value
+        : throw new UserErrorException($"User specified {key} value is bigger than {most} bytes in size");
+}

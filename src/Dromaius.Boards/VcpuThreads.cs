@@ -1,0 +1,197 @@
+using Dromaius.Core.Cpus;
+
+namespace Dromaius.Boards;
+
+/// <summary>
+/// The threads that run processors: one each, or one for all in turn. They run between <see cref="Resume"/> and
+/// <see cref="Pause"/>; paused, every one is parked outside guest code.
+/// </summary>
+internal sealed class VcpuThreads
+{
+    /// <summary>How long a processor keeps the shared thread while others wait for it, in milliseconds.</summary>
+    private const int Slice = 5;
+
+    private readonly IReadOnlyList<IVcpuRunner> _runners;
+    private readonly Lock _machineLock;
+    private readonly Action<Exception> _failed;
+    private readonly object _gate = new();
+    private readonly List<Thread> _threads = [];
+    private readonly bool _single;
+    private volatile bool _running;
+    private volatile bool _quit;
+    private volatile int _turn;
+    private int _parked;
+
+    /// <param name="runners">The processors.</param>
+    /// <param name="machineLock">Given up while waiting for the threads: they may need it to come to rest.</param>
+    /// <param name="single">One thread for all.</param>
+    /// <param name="failed">Told of an exception that ended a thread.</param>
+    public VcpuThreads(IReadOnlyList<IVcpuRunner> runners, Lock machineLock, bool single, Action<Exception> failed)
+    {
+        _runners = runners;
+        _machineLock = machineLock;
+        _failed = failed;
+        _single = single && runners.Count > 1;
+    }
+
+    public bool IsRunning => _running;
+
+    /// <summary>Makes the threads; they wait for <see cref="Resume"/>.</summary>
+    public void Start()
+    {
+        // Deep guest-to-helper recursion does not happen; a modest stack keeps many processors cheap.
+        const int StackSize = 4 << 20;
+        if (_single)
+            _threads.Add(new Thread(RunAll, StackSize) { IsBackground = true, Name = "CPUs/TCG" });
+        else
+        {
+            foreach (var runner in _runners)
+            {
+                _threads.Add(new Thread(() => RunOne(runner), StackSize)
+                {
+                    IsBackground = true, Name = $"CPU {runner.Cpu.Index}/TCG",
+                });
+            }
+        }
+
+        foreach (var thread in _threads)
+            thread.Start();
+    }
+
+    public void Resume()
+    {
+        lock (_gate)
+        {
+            _running = true;
+            Monitor.PulseAll(_gate);
+        }
+    }
+
+    /// <summary>Asks the threads to stop, without waiting; callable from one of them.</summary>
+    public void RequestPause()
+    {
+        lock (_gate)
+            _running = false;
+        foreach (var runner in _runners)
+            runner.Kick();
+    }
+
+    /// <summary>Stops the threads and waits until all are parked. Not to be called from one of them.</summary>
+    public void Pause()
+    {
+        RequestPause();
+        if (_threads.Count == 0)
+            return;
+        var depth = 0;
+        while (_machineLock.IsHeldByCurrentThread)
+        {
+            _machineLock.Exit();
+            depth++;
+        }
+
+        lock (_gate)
+        {
+            while (_parked < _threads.Count)
+            {
+                if (Monitor.Wait(_gate, 100) || _parked >= _threads.Count)
+                    continue;
+                // A kick that came just before a processor went to wait is given again.
+                foreach (var runner in _runners)
+                    runner.Kick();
+            }
+        }
+
+        while (depth-- > 0)
+            _machineLock.Enter();
+    }
+
+    /// <summary>Ends the threads.</summary>
+    public void Stop()
+    {
+        Pause();
+        lock (_gate)
+        {
+            _quit = true;
+            Monitor.PulseAll(_gate);
+        }
+
+        foreach (var thread in _threads)
+            thread.Join();
+        _threads.Clear();
+    }
+
+    private void RunOne(IVcpuRunner runner)
+    {
+        CurrentVcpu.Index = runner.Cpu.Index;
+        try
+        {
+            while (Park())
+            {
+                while (_running)
+                {
+                    if (!runner.Run() && _running)
+                        runner.Wait(-1);
+                }
+            }
+        }
+        catch (Exception e)
+        {
+            Fail(e);
+        }
+    }
+
+    private void RunAll()
+    {
+        using var timer = new System.Threading.Timer(_ => _runners[_turn].Kick(), null, Slice, Slice);
+        try
+        {
+            while (Park())
+            {
+                while (_running)
+                {
+                    var busy = false;
+                    for (var i = 0; i < _runners.Count && _running; i++)
+                    {
+                        _turn = i;
+                        CurrentVcpu.Index = i;
+                        busy |= _runners[i].Run();
+                    }
+
+                    // All halted: one after the other is looked at again soon, the first is waited for.
+                    if (!busy && _running)
+                        _runners[0].Wait(1);
+                }
+            }
+        }
+        catch (Exception e)
+        {
+            Fail(e);
+        }
+    }
+
+    /// <summary>Waits to run; false to end.</summary>
+    private bool Park()
+    {
+        lock (_gate)
+        {
+            _parked++;
+            Monitor.PulseAll(_gate);
+            while (!_running && !_quit)
+                Monitor.Wait(_gate);
+            _parked--;
+            return !_quit;
+        }
+    }
+
+    /// <summary>A thread ended by a fault of ours counts as parked for good.</summary>
+    private void Fail(Exception e)
+    {
+        lock (_gate)
+        {
+            _parked++;
+            Monitor.PulseAll(_gate);
+        }
+
+        _failed(e);
+    }
+}
