@@ -1,6 +1,6 @@
 namespace Dromaius.Cpu.X86;
 
-/// <summary>A segment, system or gate descriptor as it lies in memory (Intel SDM volume 3, sections 3.4.5, 3.5 and 5.8).</summary>
+/// <summary>A segment, system or gate descriptor in memory (Intel SDM volume 3, sections 3.4.5, 3.5 and 5.8).</summary>
 internal readonly struct Descriptor(ulong raw, ulong high = 0, ulong address = 0)
 {
     // System types.

@@ -83,7 +83,8 @@ public sealed unsafe partial class X86Cpu
             {
                 if ((efer & Cr.EferLme) != 0)
                 {
-                    if ((State->Cr4 & Cr.Pae) == 0 || State->Cs.Long || State->Tr.Type is Descriptor.Tss16 or Descriptor.Tss16Busy)
+                    if ((State->Cr4 & Cr.Pae) == 0 || State->Cs.Long
+                        || State->Tr.Type is Descriptor.Tss16 or Descriptor.Tss16Busy)
                         throw Gp();
                     efer |= Cr.EferLma;
                 }

@@ -80,9 +80,11 @@ public sealed unsafe partial class X86Cpu
 
     private void DumpSegment(TextWriter output, string name, in Segment segment, bool wide)
     {
-        var flags = ((uint)segment.Attributes << 8) | (segment.Limit > 0xFFFFF && (segment.Attributes & 0x8000) != 0 ? 0xF0000u : 0);
-        if (segment.Unusable != 0)
-            flags = 0;
+
+        // The descriptor's second doubleword, with the limit bits that it holds.
+        var granular = (segment.Attributes & 0x8000) != 0;
+        var flags = segment.Unusable != 0 ? 0
+            : ((uint)segment.Attributes << 8) | ((granular ? segment.Limit >> 12 : segment.Limit) & 0xF0000);
         var text = $"{name}={segment.Selector:x4} {Hex(segment.Base, wide ? "x16" : "x8")} {segment.Limit:x8} {flags:x8}";
         if (ProtectedMode && segment.Present && segment.Unusable == 0)
             text += $" DPL={segment.Dpl} " + Describe(segment);
@@ -95,15 +97,20 @@ public sealed unsafe partial class X86Cpu
         {
             return segment.Type switch
             {
-                1 => "TSS16-avl", 2 => "LDT", 3 => "TSS16-busy", 4 => "CallGate16", 5 => "TaskGate", 9 => LongMode ? "TSS64-avl" : "TSS32-avl",
-                11 => LongMode ? "TSS64-busy" : "TSS32-busy", _ => "Reserved",
+                Descriptor.Tss16 => "TSS16-avl",
+                Descriptor.Ldt => "LDT",
+                Descriptor.Tss16Busy => "TSS16-busy",
+                Descriptor.Tss32 => LongMode ? "TSS64-avl" : "TSS32-avl",
+                Descriptor.Tss32Busy => LongMode ? "TSS64-busy" : "TSS32-busy",
+                _ => "Reserved",
             };
         }
 
         var bits = segment.IsCode
             ? $"{(segment.Long && LongMode ? "CS64" : segment.Big ? "CS32" : "CS16")} [{((segment.Type & 4) != 0 ? 'C' : '-')}"
                 + ((segment.Type & 2) != 0 ? 'R' : '-')
-            : $"{(segment.Big ? "DS  " : "DS16")} [{((segment.Type & 4) != 0 ? 'E' : '-')}" + ((segment.Type & 2) != 0 ? 'W' : '-');
+            : $"{(segment.Big ? "DS  " : "DS16")} [{((segment.Type & 4) != 0 ? 'E' : '-')}"
+                + ((segment.Type & 2) != 0 ? 'W' : '-');
         return bits + ((segment.Type & 1) != 0 ? 'A' : '-') + "]";
     }
 
@@ -126,8 +133,8 @@ public sealed unsafe partial class X86Cpu
     {
         var software = kind is EventKind.Software or EventKind.SoftwareException ? 1 : 0;
         var text = new StringWriter();
-        text.Write($"{_eventCount++,6}: v={vector:x2} e={error:x4} i={software} cpl={Cpl} IP={State->Cs.Selector:x4}:{nextRip:x16} "
-            + $"pc={State->CodeBase + State->Rip:x16} SP={State->Ss.Selector:x4}:{State->Gpr[4]:x16}");
+        text.Write($"{_eventCount++,6}: v={vector:x2} e={error:x4} i={software} cpl={Cpl} "
+            + $"IP={State->Cs.Selector:x4}:{nextRip:x16} pc={State->CodeBase + State->Rip:x16} SP={State->Ss.Selector:x4}:{State->Gpr[4]:x16}");
         text.WriteLine(vector == PageFaultVector ? $" CR2={State->Cr2:x16}" : $" env->regs[R_EAX]={State->Gpr[0]:x16}");
         DumpState(text);
         GuestLog.Write(text.ToString().TrimEnd());

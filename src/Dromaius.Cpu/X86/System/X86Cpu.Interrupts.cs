@@ -100,7 +100,11 @@ public sealed unsafe partial class X86Cpu
             catch (GuestFaultException fault) when (fault.Vector <= 0xFF)
             {
                 if (GuestLog.Has(LogItems.Int))
-                    GuestLog.Write($"check_exception old: 0x{(kind == EventKind.Exception ? vector : -1):x} new 0x{fault.Vector:x}");
+                {
+                    var old = kind == EventKind.Exception ? vector : -1;
+                    GuestLog.Write($"check_exception old: 0x{old:x} new 0x{fault.Vector:x}");
+                }
+
                 if (kind == EventKind.Exception && vector == DoubleFaultVector)
                 {
                     TripleFault();
@@ -150,7 +154,7 @@ public sealed unsafe partial class X86Cpu
             DeliverProtected(vector, error, hasError, kind, nextRip);
     }
 
-    /// <summary>EFLAGS as it is pushed: faults set RF, so that an instruction breakpoint does not strike again on return.</summary>
+    /// <summary>EFLAGS as it is pushed: faults set RF, so that an instruction breakpoint does not strike again.</summary>
     private ulong PushedFlags(int vector, EventKind kind)
     {
         var flags = ReadEflags();

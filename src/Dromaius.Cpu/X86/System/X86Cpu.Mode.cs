@@ -36,7 +36,7 @@ public sealed unsafe partial class X86Cpu
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public Segment* SegmentOf(Seg seg) => &State->Es + (int)seg;
 
-    /// <summary>Derives <see cref="X86State.Mode"/> and <see cref="X86State.CodeBase"/> as <see cref="X86.Mode"/> documents.</summary>
+    /// <summary>Derives <see cref="X86State.Mode"/> and <see cref="X86State.CodeBase"/>.</summary>
     public void UpdateMode()
     {
         var s = State;

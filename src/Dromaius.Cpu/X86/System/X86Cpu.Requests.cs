@@ -12,7 +12,7 @@ public sealed unsafe partial class X86Cpu
     private int _flushRequested;
     private bool _a20 = true;
 
-    /// <summary>Set whenever a request is raised. A halted vCPU resets it, looks at <see cref="HasRequests"/> and waits.</summary>
+    /// <summary>Set whenever a request is raised. A halted vCPU resets it, looks at requests and waits.</summary>
     public ManualResetEventSlim WakeEvent { get; } = new(false, 0);
 
     /// <summary>Something is pending, deliverable or not.</summary>

@@ -194,7 +194,7 @@ public sealed unsafe partial class X86Cpu
         }
     }
 
-    /// <summary>Checks an access through a segment and gives its linear address (Intel SDM volume 3, sections 5.3 and 5.4).</summary>
+    /// <summary>Checks an access through a segment, gives the linear address (Intel SDM volume 3, 5.3 and 5.4).</summary>
     internal ulong CheckSegmentAccess(Seg seg, ulong offset, uint size, AccessKind kind)
     {
         var s = SegmentOf(seg);

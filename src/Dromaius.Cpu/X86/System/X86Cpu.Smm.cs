@@ -3,8 +3,8 @@ using System.Buffers.Binary;
 namespace Dromaius.Cpu.X86;
 
 /// <content>
-/// System-management mode: entry, RSM and the state-save map (Intel SDM volume 3, chapter 31; AMD APM volume 2, section 10.2.3 for the
-/// 64-bit map).
+/// System-management mode: entry, RSM and the state-save map (Intel SDM volume 3, chapter 31; AMD APM volume 2, section
+/// 10.2.3 for the 64-bit map).
 /// </content>
 public sealed unsafe partial class X86Cpu
 {

@@ -36,12 +36,12 @@ public sealed partial class X86Model
         + "fsgsbase bmi1 avx2 smep bmi2 rdseed adx smap clflushopt sha-ni xsaveopt xsavec xgetbv1 arat ";
 
     private const string FeatureMax = Feature64 + "vme pni pclmulqdq ssse3 fma cx16 sse4.1 sse4.2 x2apic movbe popcnt "
-        + "tsc-deadline aes xsave avx f16c rdrand hypervisor pcid fsgsbase tsc-adjust bmi1 avx2 smep bmi2 erms invpcid rdseed adx "
-        + "smap clflushopt clwb sha-ni umip rdpid fsrm syscall nx mmxext pdpe1gb rdtscp lm lahf-lm abm 3dnowprefetch "
+        + "tsc-deadline aes xsave avx f16c rdrand pcid fsgsbase tsc-adjust bmi1 avx2 smep bmi2 erms invpcid rdseed "
+        + "adx smap clflushopt clwb sha-ni umip rdpid fsrm syscall nx mmxext pdpe1gb rdtscp lm lahf-lm abm 3dnowprefetch "
         + "xsaveopt xsavec xgetbv1 arat ";
 
     /// <summary>Beyond <see cref="FeatureMax"/>: what may be asked for by name.</summary>
-    private const string FeatureOptional = "pn ds acpi ss ht tm pbe monitor invtsc cmp-legacy cr8legacy misalignsse fxsr-opt sse3 "
+    private const string FeatureOptional = "hypervisor pn ds acpi ss ht tm pbe monitor invtsc cmp-legacy cr8legacy misalignsse fxsr-opt "
         + "xsaves pku clzero topoext spec-ctrl stibp ssbd ibpb md-clear arch-capabilities ds-cpl est tm2 xtpr ";
 
     private const string QemuBrand = "QEMU Virtual CPU version 2.5+";
@@ -93,8 +93,9 @@ public sealed partial class X86Model
     private static readonly HashSet<string> IgnoredProperties =
     [
         "check", "enforce", "migratable", "kvm", "pmu", "host-phys-bits", "host-phys-bits-limit", "legacy-cache", "l3-cache",
-        "lmce", "full-cpuid-auto-level", "fill-mtrr-mask", "kvm-no-smi-migration", "host-cache-info", "vmware-cpuid-freq", "tcg-cpuid",
-        "tsc-frequency", "kvm-pv-eoi", "kvmclock", "kvm-asyncpf", "kvm-steal-time", "kvm-hint-dedicated",
+        "lmce", "full-cpuid-auto-level", "fill-mtrr-mask", "kvm-no-smi-migration", "host-cache-info", "vmware-cpuid-freq",
+        "tcg-cpuid", "tsc-frequency", "kvm-pv-eoi", "kvmclock", "kvm-asyncpf", "kvm-steal-time",
+        "kvm-hint-dedicated",
     ];
 
     /// <summary>The names of all models.</summary>

@@ -127,6 +127,9 @@ public sealed partial class X86Model
         };
         foreach (var name in entry.Features.Split(' ', StringSplitOptions.RemoveEmptyEntries))
             model.Set(FeatureOf(name) ?? throw new InvalidOperationException(name), true);
+
+        // Every model but the empty one says that it is emulated.
+        model.Set(X86Feature.Hypervisor, entry.Features.Length > 0);
         return model;
     }
 
@@ -165,7 +168,8 @@ public sealed partial class X86Model
     }
 
     private string Unknown(string name) =>
-        $"Property '{Name}-x86_64-cpu.{name}' not found" + NearestNames.Hint(name, X86FeatureNames.ByValue.Where(static n => n != ""));
+        $"Property '{Name}-x86_64-cpu.{name}' not found"
+        + NearestNames.Hint(name, X86FeatureNames.ByValue.Where(static n => n != ""));
 
     private string? SetFeature(string name, bool on)
     {
@@ -175,8 +179,8 @@ public sealed partial class X86Model
             return Unknown(name);
         if (on && !s_supported.Has(feature))
         {
-            _warnings.Add($"TCG doesn't support requested feature: {WordNames[(int)feature >> 5]}.{X86FeatureNames.ByValue[(int)feature]} "
-                + $"[bit {(int)feature & 31}]");
+            var spelled = $"{WordNames[(int)feature >> 5]}.{X86FeatureNames.ByValue[(int)feature]}";
+            _warnings.Add($"TCG doesn't support requested feature: {spelled} [bit {(int)feature & 31}]");
             return null;
         }
 
@@ -245,8 +249,8 @@ public sealed partial class X86Model
     {
         if (!Has(X86Feature.Xsave))
         {
-            foreach (var f in (ReadOnlySpan<X86Feature>)[X86Feature.Avx, X86Feature.Xsaveopt, X86Feature.Xsavec, X86Feature.Xgetbv1,
-                X86Feature.Xsaves])
+            foreach (var f in (ReadOnlySpan<X86Feature>)[X86Feature.Avx, X86Feature.Xsaveopt, X86Feature.Xsavec,
+                X86Feature.Xgetbv1, X86Feature.Xsaves])
                 Set(f, false);
         }
 
@@ -256,7 +260,7 @@ public sealed partial class X86Model
                 Set(f, false);
         }
 
-        if (_words[(int)FeatureWord.Leaf7Ebx] != 0 || _words[(int)FeatureWord.Leaf7Ecx] != 0 || _words[(int)FeatureWord.Leaf7Edx] != 0)
+        if ((Word(FeatureWord.Leaf7Ebx) | Word(FeatureWord.Leaf7Ecx) | Word(FeatureWord.Leaf7Edx)) != 0)
             Level = Math.Max(Level, 7);
         if (_words[(int)FeatureWord.Leaf6Eax] != 0)
             Level = Math.Max(Level, 6);
