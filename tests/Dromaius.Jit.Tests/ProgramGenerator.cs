@@ -76,9 +76,12 @@ internal sealed class ProgramGenerator(Random random, IrBuilder b)
 
     private static bool Usable(VecKind kind) =>
         // Approximations differ from processor to processor.
-        kind is not (VecKind.None or VecKind.Count or VecKind.Rcpps or VecKind.Rcpss or VecKind.Rsqrtps or VecKind.Rsqrtss) && Runnable(kind);
+        kind is not (VecKind.None or VecKind.Count or VecKind.Rcpps or VecKind.Rcpss or VecKind.Rsqrtps or VecKind.Rsqrtss);
 
-    private static unsafe bool Runnable(VecKind kind) => VecOps.Info(kind) is { } info && info.Run != null;
+    /// <summary>The operation exists at 256 bits only.</summary>
+    private static bool CrossesHalves(VecKind kind) =>
+        kind is VecKind.Vpermd or VecKind.Vpermps or VecKind.Vpermq or VecKind.Vpermpd or VecKind.Vperm2f128
+            or VecKind.Vperm2i128 or VecKind.Vbroadcastsd;
 
     private void Label(int label)
     {
@@ -293,8 +296,10 @@ internal sealed class ProgramGenerator(Random random, IrBuilder b)
             2 => TestGuest.Writer,
             _ => TestGuest.Leaver,
         };
+        if (helper == TestGuest.Leaver)
+            b.SetPc(_pc);
         if (random.Next(3) == 0)
-            b.CallVoid(helper, Int(), Int());
+            b.CallVoid(helper, Int(), Int(), Int(), Int());
         else
             _ints.Add(b.Call(helper, Int(), Int(), Int(), Int()));
     }
@@ -320,7 +325,7 @@ internal sealed class ProgramGenerator(Random random, IrBuilder b)
         }
 
         var info = VecOps.Info(Kinds[random.Next(Kinds.Length)]);
-        var w = info.No256 || random.Next(2) == 0 ? W.X : W.Y;
+        var w = !CrossesHalves(info.Kind) && (info.No256 || random.Next(2) == 0) ? W.X : W.Y;
         var full = w == W.Y;
         var operands = info.Form switch
         {

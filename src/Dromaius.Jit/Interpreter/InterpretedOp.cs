@@ -55,7 +55,7 @@ internal unsafe struct InterpretedOp
     public int Aux;
     public int Dst, A, B, C, D;
 
-    /// <summary>An immediate; for operations that can leave, the address of their guest instruction.</summary>
+    /// <summary>An immediate; for memory accesses, the address of their guest instruction.</summary>
     public ulong Imm;
 
     /// <summary>Helper or packed access.</summary>

@@ -268,7 +268,6 @@ public sealed unsafe class InterpretedUnit
 
                 case Code.CallMayExit:
                 {
-                    *pc = ip->Imm;
                     var value = ((delegate* unmanaged<void*, ulong, ulong, ulong, ulong, ulong>)ip->Ptr)(
                         state, R(bases, ip->A), R(bases, ip->B), R(bases, ip->C), R(bases, ip->D));
                     if (engine->ExitReason != ExitReason.None)

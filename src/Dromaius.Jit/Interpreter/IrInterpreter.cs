@@ -162,8 +162,7 @@ public static unsafe class IrInterpreter
                 case IrOp.Call:
                     var helper = b.HelperOf(i);
                     o.Code = (helper.Effects & HelperEffects.MayExit) != 0 ? Code.CallMayExit : Code.Call;
-                    o.Ptr = helper.Code;
-                    o.Imm = _pc;
+                    o.Ptr = helper.Code; // the translator has stored the program counter for those that look at it
                     break;
                 case IrOp.ExitDirect:
                     o.Code = i.Extra != 0 ? Code.ExitDirectCheck : Code.ExitDirect;

@@ -434,6 +434,12 @@ internal sealed class Allocator(Assembler asm)
     /// <summary>A copy: shares the register or the constant where it can, else emits a move.</summary>
     public void Copy(Val dst, Val src, int lastNeed)
     {
+        if (src == dst)
+        {
+            _lastNeed[dst.Id] = lastNeed;
+            return;
+        }
+
         if (IsPinned(dst))
         {
             if (TryConst(src, out var c))
@@ -453,16 +459,12 @@ internal sealed class Allocator(Assembler asm)
             }
 
             var s = Use(src);
-            if (src == dst)
-                return;
             var d = Target(dst);
             asm.Mov(3, d, s);
             Define(dst, d, lastNeed);
             return;
         }
 
-        if (src == dst)
-            return;
         if (TryConst(src, out var value))
         {
             Detach(dst.Id);

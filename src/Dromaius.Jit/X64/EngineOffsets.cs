@@ -3,7 +3,12 @@ namespace Dromaius.Jit.X64;
 /// <summary>Byte offsets in <see cref="EngineState"/>, for generated code.</summary>
 internal static unsafe class EngineOffsets
 {
-    private static int Of(Func<nint, nint> field) => (int)field(0x1000) - 0x1000;
+    /// <summary>Taken off a real instance: the runtime may touch an object to take a field's address.</summary>
+    private static int Of(Func<nint, nint> field)
+    {
+        EngineState instance;
+        return (int)(field((nint)(&instance)) - (nint)(&instance));
+    }
 
     public static readonly int ExitRequest = Of(static p => (nint)(&((EngineState*)p)->ExitRequest));
     public static readonly int ExitReason = Of(static p => (nint)(&((EngineState*)p)->ExitReason));
