@@ -1,6 +1,7 @@
 using Dromaius.Core.Cpus;
 using Dromaius.Core.Memory;
 using Dromaius.Core.Time;
+using Dromaius.Devices.Display;
 using Dromaius.Devices.Firmware;
 using Dromaius.Devices.Input;
 using Dromaius.Devices.Interrupts;
@@ -137,6 +138,13 @@ public sealed class FuzzTests : IDisposable
             test.Irqs[i].Connect(l => Irq(n, l));
         }
 
+        var vga = new Vga(_clock, 1 << 20);
+        Add(vga, vga.LegacyWindow, vga.Ports, vga.VbePorts, vga.Mmio);
+        _events.Add(r =>
+        {
+            if (r.Next(100) == 0)
+                _ = r.Next(2) == 0 ? vga.Render().Pixels.Length : vga.GetText().Length;
+        });
         var pci = new PciTestDev();
         Add(pci, pci.MemoryBar, pci.IoBar);
     }

@@ -1,0 +1,169 @@
+namespace Dromaius.Devices.Display;
+
+/// <summary>The Bochs display extension: high resolutions by a few 16-bit registers.</summary>
+public sealed partial class Vga
+{
+    private const int VbeId = 0, VbeWidth = 1, VbeHeight = 2, VbeDepth = 3, VbeEnable = 4, VbeBank = 5, VbeVirtualWidth = 6,
+        VbeVirtualHeight = 7, VbeX = 8, VbeY = 9, VbeMemory = 10;
+
+    private const ushort EnableOn = 1, EnableCapabilities = 2, Enable8BitDac = 0x20, EnableKeepMemory = 0x80;
+    private const ushort IdFirst = 0xB0C0, IdLast = 0xB0C5;
+    private const ushort MaxWidth = 16000, MaxHeight = 12000, MaxDepth = 32;
+
+    private readonly ushort[] _vbe = new ushort[10];
+    private int _vbeIndex;
+
+    private bool IsVbeEnabled => (_vbe[VbeEnable] & EnableOn) != 0;
+
+    private bool Is8BitDac => (_vbe[VbeEnable] & Enable8BitDac) != 0;
+
+    private uint BankOffset => (uint)_vbe[VbeBank] << 16;
+
+    private int VbeBytesPerLine => VbeBytes(_vbe[VbeVirtualWidth]);
+
+    private int VbeBytes(int pixels) => _vbe[VbeDepth] == 4 ? pixels / 2 : pixels * ((_vbe[VbeDepth] + 7) / 8);
+
+    private void ResetVbe()
+    {
+        Array.Clear(_vbe);
+        _vbe[VbeId] = IdLast;
+        _vbeIndex = 0;
+    }
+
+    private ulong ReadVbePort(ulong offset, int size) => offset == 0 ? (ushort)_vbeIndex : ReadVbe(_vbeIndex);
+
+    private void WriteVbePort(ulong offset, int size, ulong value)
+    {
+        if (offset == 0)
+            _vbeIndex = (ushort)value;
+        else
+            WriteVbe(_vbeIndex, (ushort)value);
+    }
+
+    private ushort ReadVbe(int index)
+    {
+        if ((_vbe[VbeEnable] & EnableCapabilities) != 0)
+        {
+            switch (index)
+            {
+                case VbeWidth:
+                    return MaxWidth;
+                case VbeHeight:
+                    return MaxHeight;
+                case VbeDepth:
+                    return MaxDepth;
+            }
+        }
+
+        if (index == VbeMemory)
+            return (ushort)(VideoMemory.Size >> 16);
+        return (uint)index < (uint)_vbe.Length ? _vbe[index] : (ushort)0;
+    }
+
+    private void WriteVbe(int index, ushort value)
+    {
+        switch (index)
+        {
+            case VbeId:
+                if (value is >= IdFirst and <= IdLast)
+                    _vbe[VbeId] = value;
+                break;
+            case VbeWidth:
+                if (value <= MaxWidth && (value & 7) == 0)
+                    _vbe[VbeWidth] = value;
+                break;
+            case VbeHeight:
+                if (value <= MaxHeight)
+                    _vbe[VbeHeight] = value;
+                break;
+            case VbeDepth:
+                if (value == 0)
+                    value = 8;
+                if (value is 4 or 8 or 15 or 16 or 24 or 32)
+                    _vbe[VbeDepth] = value;
+                break;
+            case VbeBank:
+                _vbe[VbeBank] = (ushort)(value % (VideoMemory.Size >> 16));
+                break;
+            case VbeVirtualWidth:
+                _vbe[VbeVirtualWidth] = value;
+                FitVirtual();
+                break;
+            case VbeX or VbeY:
+                _vbe[index] = value;
+                break;
+            case VbeEnable:
+                EnableVbe(value);
+                break;
+        }
+    }
+
+    private void EnableVbe(ushort value)
+    {
+        var turnedOn = (value & EnableOn) != 0 && !IsVbeEnabled;
+        var was8Bit = Is8BitDac;
+        _vbe[VbeEnable] = value;
+        if (was8Bit != Is8BitDac)
+        {
+            // The DAC's values keep their meaning.
+            for (var i = 0; i < _palette.Length; i++)
+                _palette[i] = (byte)(Is8BitDac ? _palette[i] << 2 : _palette[i] >> 2);
+        }
+
+        if (!turnedOn)
+            return;
+        _vbe[VbeBank] = 0;
+        _vbe[VbeX] = _vbe[VbeY] = 0;
+        _vbe[VbeVirtualWidth] = _vbe[VbeWidth];
+        FitVirtual();
+        if ((value & EnableKeepMemory) == 0)
+        {
+            var length = (ulong)VbeBytesPerLine * _vbe[VbeHeight];
+            length = Math.Min(length, VideoMemory.Size);
+            VideoMemory.NoteWrite(0, length);
+            VideoMemory.Span(0, (int)length).Clear();
+        }
+    }
+
+    /// <summary>Lines are at least as long as the screen is wide, and as many as fit into memory.</summary>
+    private void FitVirtual()
+    {
+        if (_vbe[VbeDepth] == 0)
+            _vbe[VbeDepth] = 8;
+        if (_vbe[VbeVirtualWidth] < _vbe[VbeWidth])
+            _vbe[VbeVirtualWidth] = _vbe[VbeWidth];
+        var line = (ulong)VbeBytesPerLine;
+        _vbe[VbeVirtualHeight] = line == 0 ? (ushort)0 : (ushort)Math.Min(VideoMemory.Size / line, ushort.MaxValue);
+    }
+
+    private ulong ReadMmio(ulong offset, int size)
+    {
+        switch (offset)
+        {
+            case >= 0x400 and < 0x420:
+                var value = (ulong)ReadPort((int)offset - 0x400 + AttributeIndex);
+                return size == 2 && offset < 0x41F
+                    ? value | (ulong)ReadPort((int)offset + 1 - 0x400 + AttributeIndex) << 8
+                    : value;
+            case >= 0x500 and < 0x516:
+                return (ulong)ReadVbe((int)(offset - 0x500) >> 1) >> (int)(8 * (offset & 1));
+            default:
+                return ulong.MaxValue;
+        }
+    }
+
+    private void WriteMmio(ulong offset, int size, ulong value)
+    {
+        switch (offset)
+        {
+            case >= 0x400 and < 0x420:
+                WritePort((int)offset - 0x400 + AttributeIndex, (byte)value);
+                if (size == 2 && offset < 0x41F)
+                    WritePort((int)offset + 1 - 0x400 + AttributeIndex, (byte)(value >> 8));
+                break;
+            case >= 0x500 and < 0x516 when size == 2 && (offset & 1) == 0:
+                WriteVbe((int)(offset - 0x500) >> 1, (ushort)value);
+                break;
+        }
+    }
+}
