@@ -1,5 +1,6 @@
 using System.Runtime.InteropServices;
 using Dromaius.Jit;
+using Dromaius.Jit.Ir;
 
 namespace Dromaius.Cpu.X86;
 
@@ -225,5 +226,8 @@ public unsafe struct X86State
 
     /// <summary>YMM0 to YMM15, 32 bytes each; 32-byte aligned when the state is.</summary>
     public fixed ulong Ymm[64];
+
+    /// <summary>Operands and result of vector instructions that run in a helper.</summary>
+    public VecArgs Vector;
     public EngineState Engine;
 }

@@ -74,7 +74,7 @@ public unsafe struct V256
 /// Operands and results of a reference implementation. By value, so that results never overlap operands. With
 /// <see cref="Bytes"/> 16 the upper halves of the operands are ignored and that of the result is undefined.
 /// </summary>
-[StructLayout(LayoutKind.Sequential)]
+[StructLayout(LayoutKind.Sequential, Size = 160)]
 public unsafe struct VecArgs
 {
     public V256 Dst, A, B, C;
@@ -102,7 +102,7 @@ public unsafe struct VecArgs
 public sealed unsafe class VecInfo
 {
     public required VecKind Kind { get; init; }
-    public required string Name { get; init; }
+    public string Name => Kind.ToString().ToLowerInvariant();
     public required VecForm Form { get; init; }
 
     /// <summary>Mandatory prefix: 0, 0x66, 0xF3 or 0xF2.</summary>

@@ -127,7 +127,7 @@ public static unsafe partial class VecOps
         bool vexOnly = false, byte maxLegacyImm = 255) =>
         Add(t, new VecInfo
         {
-            Kind = kind, Name = NameOf(kind), Form = form, Prefix = prefix, Map = map, Opcode = opcode, W = w,
+            Kind = kind, Form = form, Prefix = prefix, Map = map, Opcode = opcode, W = w,
             VexOnly = vexOnly, Feature = feature, Feature256 = feature | VecFeatures.Avx, No256 = no256, UsesMxcsr = mxcsr,
             MaxLegacyImm = maxLegacyImm, Run = run,
         });

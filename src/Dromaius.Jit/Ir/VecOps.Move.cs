@@ -55,7 +55,7 @@ public static unsafe partial class VecOps
         bool vexOnly = false, bool legacyOnly = false, bool no256 = false, bool mxcsr = false) =>
         Add(t, new VecInfo
         {
-            Kind = kind, Name = NameOf(kind), Form = form, Prefix = prefix, Map = map, Opcode = opcode, W = w, Group = group,
+            Kind = kind, Form = form, Prefix = prefix, Map = map, Opcode = opcode, W = w, Group = group,
             VexOpcode = vexOpcode, VexOnly = vexOnly, LegacyOnly = legacyOnly, Feature = feature, Feature256 = feature256,
             No256 = no256, UsesMxcsr = mxcsr, Run = run,
         });

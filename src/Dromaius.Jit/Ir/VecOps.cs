@@ -26,6 +26,4 @@ public static unsafe partial class VecOps
     }
 
     private static void Add(VecInfo?[] table, VecInfo info) => table[(int)info.Kind] = info;
-
-    private static string NameOf(VecKind kind) => kind.ToString().ToLowerInvariant();
 }

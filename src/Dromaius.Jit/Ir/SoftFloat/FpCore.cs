@@ -168,10 +168,13 @@ public static class FpCore
     }
 
     /// <summary>The nearest integer in a direction. Gives false when the magnitude needs more than 64 bits.</summary>
-    public static bool TryToInteger(in FpValue a, FpRounding rounding, out ulong magnitude, out bool inexact)
+    public static bool TryToInteger(in FpValue a, FpRounding rounding, out ulong magnitude, out bool inexact) =>
+        TryToInteger(a, rounding, out magnitude, out inexact, out _);
+
+    public static bool TryToInteger(in FpValue a, FpRounding rounding, out ulong magnitude, out bool inexact, out bool up)
     {
         magnitude = 0;
-        inexact = false;
+        inexact = up = false;
         if (a.IsZero)
             return true;
         if (a.Exp >= 64)
@@ -183,6 +186,7 @@ public static class FpCore
         magnitude = hi;
         if (!RoundsUp(rounding, a.Sign, (hi & 1) != 0, lo))
             return true;
+        up = true;
         magnitude++;
         return magnitude != 0;
     }
@@ -209,7 +213,7 @@ public static class FpCore
         if (tiny)
         {
             // Tininess is judged after rounding with an unbounded exponent.
-            if (exp == minExp - 1 && RoundTo(hi, lo, precision, env.Rounding, v.Sign, out _, out var carry) && carry)
+            if (exp == minExp - 1 && RoundTo(hi, lo, precision, env.Rounding, v.Sign, out _, out var carry, out _) && carry)
                 tiny = false;
             if (tiny && env.FlushToZero && (env.Masks & FpFlags.Underflow) != 0)
             {
@@ -222,7 +226,7 @@ public static class FpCore
             exp = minExp;
         }
 
-        var inexact = RoundTo(hi, lo, precision, env.Rounding, v.Sign, out significand, out var carried);
+        var inexact = RoundTo(hi, lo, precision, env.Rounding, v.Sign, out significand, out var carried, out env.RoundedUp);
         if (carried)
             exp++;
         if (inexact)
@@ -232,7 +236,8 @@ public static class FpCore
         if (exp > maxExp)
         {
             env.Flags |= FpFlags.Overflow | FpFlags.Inexact;
-            if (OverflowsToInfinity(env.Rounding, v.Sign))
+            env.RoundedUp = OverflowsToInfinity(env.Rounding, v.Sign);
+            if (env.RoundedUp)
                 return FpClass.Infinity;
             exp = maxExp;
             significand = ulong.MaxValue >> 64 - precision;
@@ -249,9 +254,11 @@ public static class FpCore
         _ => false,
     };
 
-    /// <summary>Rounds to the top bits. Gives whether that lost anything, and whether it carried into a new leading bit.</summary>
+    /// <summary>
+    /// Rounds to the top bits. Gives whether that lost anything, whether it carried into a new leading bit, and whether it went up.
+    /// </summary>
     public static bool RoundTo(ulong hi, ulong lo, int precision, FpRounding rounding, bool sign, out ulong significand,
-        out bool carry)
+        out bool carry, out bool up)
     {
         ulong fraction;
         if (precision == 64)
@@ -265,11 +272,12 @@ public static class FpCore
             fraction = hi << precision | (lo != 0 ? 1ul : 0);
         }
 
-        carry = false;
+        carry = up = false;
         if (fraction == 0)
             return false;
         if (RoundsUp(rounding, sign, (significand & 1) != 0, fraction))
         {
+            up = true;
             significand++;
             if (precision == 64 ? significand == 0 : significand >> precision != 0)
             {

@@ -22,6 +22,9 @@ public struct FpEnv
     /// <summary>Raised so far (<see cref="FpFlags"/>).</summary>
     public uint Flags;
 
+    /// <summary>The last rounding went away from zero.</summary>
+    public bool RoundedUp;
+
     /// <summary>Exceptions that are masked, one bit each.</summary>
     public uint Masks;
     public FpRounding Rounding;
