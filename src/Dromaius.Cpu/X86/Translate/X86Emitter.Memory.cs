@@ -6,50 +6,6 @@ namespace Dromaius.Cpu.X86;
 /// <remarks>This file: effective addresses, segmentation (Intel SDM volume 3, chapter 5) and guest memory.</remarks>
 public sealed partial class X86Emitter
 {
-    /// <summary>A check that its hot path left: emitted behind the block.</summary>
-    private struct ColdPath
-    {
-        public ColdKind Kind;
-        public int Label;
-
-        /// <summary>Where the hot path goes on; -1 when it does not come back.</summary>
-        public int Back;
-        public int Instruction;
-        public Seg Segment;
-        public int Size;
-        public bool Write;
-
-        /// <summary>Displacement from the address the kind names.</summary>
-        public long Delta;
-    }
-
-    private enum ColdKind : byte
-    {
-        /// <summary>Raises #SS(0) or #GP(0) by segment.</summary>
-        LimitFault,
-
-        /// <summary>Full check of the memory operand.</summary>
-        Operand,
-
-        /// <summary>Full check of a stack slot at the stack pointer plus the displacement.</summary>
-        Stack,
-
-        /// <summary>#DE.</summary>
-        DivideError,
-
-        /// <summary>#BR.</summary>
-        BoundRange,
-
-        /// <summary>#GP(0).</summary>
-        GeneralProtection,
-
-        /// <summary>Fills the flags in as EFLAGS bits and goes back.</summary>
-        MaterializeFlags,
-    }
-
-    private ColdPath[] _cold = new ColdPath[16];
-    private int _coldCount;
-
     // The current instruction's address, once computed.
     private Val _offset, _linear;
 
@@ -145,7 +101,7 @@ public sealed partial class X86Emitter
         ref readonly var insn = ref Insn;
         var size = AddressSize;
         var w = size == 8 ? W.Q : W.D;
-        var displacement = insn.MemoryDisplacement64;
+        var displacement = insn.MemoryDisplacement64 + (ulong)_baseAdjust;
         if (insn.IsIPRelativeMemoryOperand)
             return B.Const(size == 8 ? insn.IPRelativeMemoryAddress : (uint)insn.IPRelativeMemoryAddress);
         var offset = Val.None;
@@ -155,6 +111,8 @@ public sealed partial class X86Emitter
         if (insn.MemoryIndex != Register.None && insn.MemoryIndex.IsGPR())
         {
             var index = Gpr(GprNumber(insn.MemoryIndex));
+            if (insn.MemoryIndex == Register.AL)
+                index = B.ZExt(W.B, index); // XLAT
             if (insn.MemoryIndexScale != 1)
             {
                 index = B.Shl(w, index, B.Const(int.TrailingZeroCount(insn.MemoryIndexScale)));
@@ -229,107 +187,5 @@ public sealed partial class X86Emitter
         if (Is64 || IsFlat(segment) || size == 0)
             return;
         CheckRange(segment, EffectiveOffset(), size, write, ColdKind.Operand, 0);
-    }
-
-    private int NewCold(ColdKind kind, int back, Seg segment = Seg.Ds, int size = 0, bool write = false, long delta = 0)
-    {
-        if (_coldCount == _cold.Length)
-            Array.Resize(ref _cold, _coldCount * 2);
-        ref var path = ref _cold[_coldCount++];
-        path.Kind = kind;
-        path.Label = B.NewLabel();
-        path.Back = back;
-        path.Instruction = _index;
-        path.Segment = segment;
-        path.Size = size;
-        path.Write = write;
-        path.Delta = delta;
-        return path.Label;
-    }
-
-    /// <summary>A label behind the block that raises #GP(0) at this instruction.</summary>
-    public int GeneralProtectionLabel() => NewCold(ColdKind.GeneralProtection, -1);
-
-    // The stack.
-
-    /// <summary>Width of the stack pointer.</summary>
-    public W StackWidth => Is64 ? W.Q : (Mode & Mode.Stack32) != 0 ? W.D : W.W;
-
-    /// <summary>The stack pointer plus a displacement, wrapped to its width and zero-extended.</summary>
-    public Val StackOffset(long delta)
-    {
-        var w = StackWidth;
-        if (delta == 0)
-            return w == W.Q ? Rsp : B.ZExt(w, Rsp);
-        var sum = B.Add(Wide(w), Rsp, B.Const(delta));
-        return w == W.W ? B.ZExt(W.W, sum) : sum;
-    }
-
-    /// <summary>Sets the stack pointer (zero-extended value of its width).</summary>
-    public void SetStackPointer(Val offset)
-    {
-        GprChanges(X86Layout.Rsp);
-        B.Set(Rsp, StackWidth == W.W ? B.Deposit(Rsp, offset, 0, 16) : offset);
-    }
-
-    /// <summary>Checks a stack slot where SS asks for it. Places labels: call before other temporaries exist.</summary>
-    private void CheckStack(long delta, int size, bool write)
-    {
-        if (!Is64 && !IsFlatData)
-            CheckRange(Seg.Ss, StackOffset(delta), size, write, ColdKind.Stack, delta);
-    }
-
-    /// <summary>Stores at the stack pointer plus a displacement; the pointer stays.</summary>
-    private void StoreStack(W w, long delta, Val value) => StoreMemory(w, ToLinear(Seg.Ss, StackOffset(delta)), value);
-
-    private Val LoadStack(W w, long delta) => LoadMemory(w, ToLinear(Seg.Ss, StackOffset(delta)));
-
-    /// <summary>Pushes a value of a width in a slot of the same size. The stack has been checked.</summary>
-    private void Push(W w, Val value)
-    {
-        var offset = StackOffset(-(1 << (int)w));
-        StoreMemory(w, ToLinear(Seg.Ss, offset), value);
-        SetStackPointer(offset);
-    }
-
-    private void AddToStack(long delta) => SetStackPointer(StackOffset(delta));
-
-    // Cold paths.
-
-    private void EmitColdPaths()
-    {
-        for (var i = 0; i < _coldCount; i++)
-        {
-            var path = _cold[i];
-            SelectInstruction(path.Instruction);
-            PlaceLabel(path.Label);
-            B.InsnStart(Rip);
-            switch (path.Kind)
-            {
-                case ColdKind.LimitFault:
-                    EmitRaise(path.Segment == Seg.Ss ? 12 : 13, 0);
-                    break;
-                case ColdKind.DivideError:
-                    EmitRaise(0);
-                    break;
-                case ColdKind.BoundRange:
-                    EmitRaise(5);
-                    break;
-                case ColdKind.GeneralProtection:
-                    EmitRaise(13, 0);
-                    break;
-                case ColdKind.MaterializeFlags:
-                    EmitMaterialize();
-                    B.Br(path.Back);
-                    break;
-                default:
-                    B.SetPc(Rip);
-                    B.CallVoid(SystemHelpers.CheckLimit, B.Const((int)path.Segment),
-                        path.Kind == ColdKind.Stack ? StackOffset(path.Delta) : EffectiveOffset(),
-                        B.Const(path.Size), B.Const(path.Write ? 1 : 0));
-                    B.Br(path.Back);
-                    break;
-            }
-        }
     }
 }

@@ -15,15 +15,18 @@ namespace Dromaius.Cpu.X86;
 public sealed partial class X86Emitter
 {
     private Instruction[] _instructions = [];
-    private int _index;
+    private int _index, _baseAdjust;
 
     public X86Emitter(X86Model model) => Model = model;
 
     /// <summary>Starts a block whose instructions have been decoded (their IP is the offset in CS).</summary>
-    internal void Begin(IrBuilder builder, Mode mode, Instruction[] instructions)
+    internal void Begin(IrBuilder builder, Mode mode, ulong rip, ulong codeBase, Instruction[] instructions)
     {
         B = builder;
         Mode = mode;
+        _blockPage = (codeBase + rip) >> PageBits;
+        _codeBase = codeBase;
+        _skipStepTrap = false;
         _instructions = instructions;
         _coldCount = 0;
         Ended = false;
@@ -38,6 +41,9 @@ public sealed partial class X86Emitter
         Rip = Insn.IP;
         NextRip = TruncateRip(Insn.NextIP);
         _offset = _linear = Val.None;
+        // POP to memory addresses its operand with the stack pointer already moved.
+        _baseAdjust = Insn.Mnemonic == Mnemonic.Pop && Insn.Op0Kind == OpKind.Memory
+            && Insn.MemoryBase is Register.RSP or Register.ESP ? Insn.StackPointerIncrement : 0;
     }
 
     /// <summary>An instruction pointer as the mode holds it.</summary>
@@ -256,29 +262,6 @@ public sealed partial class X86Emitter
         B.SetPc(Rip);
         B.CallVoid(SystemHelpers.RaiseException, B.Const(vector), B.Const((ulong)(error ?? 0)), B.Const(error is null ? 0 : 1));
         B.ExitLoop();
-    }
-
-    /// <summary>Ends the block after an instruction whose helper left the next address and mode in the state.</summary>
-    public void EndWithLookup()
-    {
-        B.ExitLookup();
-        Ended = true;
-    }
-
-    /// <summary>Ends the block at the next instruction, whose mode may be another now.</summary>
-    public void EndAtNext()
-    {
-        B.SetPc(NextRip);
-        B.ExitLookup();
-        Ended = true;
-    }
-
-    /// <summary>Ends the block at the next instruction after looking at interrupts.</summary>
-    public void EndAtNextWithInterrupts()
-    {
-        B.SetPc(NextRip);
-        B.ExitLoop();
-        Ended = true;
     }
 
     /// <summary>Places a label: temporaries end here, and with them what is known of the flags' operands.</summary>

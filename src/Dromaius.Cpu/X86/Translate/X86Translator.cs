@@ -1,0 +1,138 @@
+using Dromaius.Jit.Ir;
+using Iced.Intel;
+
+namespace Dromaius.Cpu.X86;
+
+/// <summary>Turns guest code into IR, a basic block at a time. Not thread-safe: one per translating thread.</summary>
+public sealed class X86Translator
+{
+    private const int PageSize = 4096;
+    private const int MaxBlock = 128;
+
+    private readonly X86Emitter _emitter;
+    private readonly InstructionFacts _facts;
+    private readonly CodeWindow _window = new();
+    private readonly Decoder _decoder16, _decoder32, _decoder64;
+    private readonly Instruction[] _instructions = new Instruction[MaxBlock];
+    private readonly bool[] _flagsDead = new bool[MaxBlock];
+
+    public X86Translator(X86Model model)
+    {
+        _emitter = new X86Emitter(model);
+        _facts = new InstructionFacts(model);
+        var options = OptionsFor(model);
+        _decoder16 = Decoder.Create(16, _window, options);
+        _decoder32 = Decoder.Create(32, _window, options);
+        _decoder64 = Decoder.Create(64, _window, options);
+    }
+
+    /// <summary>
+    /// Translates a basic block (or up to so many instructions) that begins at rip, an offset in CS: its linear address is
+    /// <paramref name="codeBase"/> + <paramref name="rip"/>.
+    /// </summary>
+    public TranslatedBlock Translate(IrBuilder b, ICodeFetcher fetch, ulong rip, ulong codeBase, Mode mode, int maxInsns)
+    {
+        maxInsns = X86Emitter.IsSingle(mode) ? 1 : Math.Clamp(maxInsns, 1, MaxBlock);
+        var is64 = (mode & Mode.Code64) != 0;
+        var linear = is64 ? rip : (uint)(codeBase + rip);
+        _emitter.Begin(b, mode, rip, codeBase, _instructions);
+        if (_window.Open(fetch, linear, maxInsns * CodeWindow.MaxInstruction) == 0)
+            return FetchFault(rip, linear, 0);
+
+        var decoder = is64 ? _decoder64 : (mode & Mode.Code32) != 0 ? _decoder32 : _decoder16;
+        decoder.IP = rip;
+        var count = 0;
+        var failure = DecoderError.None;
+        while (count < maxInsns)
+        {
+            var start = _window.Position;
+            ref var insn = ref _instructions[count];
+            decoder.Decode(out insn);
+            if (decoder.LastError == DecoderError.NoMoreBytes)
+            {
+                if (count > 0)
+                    break;
+                var boundary = linear + (ulong)_window.Length;
+                if (!is64)
+                    boundary = (uint)boundary;
+                if (_window.Extend(fetch, boundary) == 0)
+                    return FetchFault(rip, boundary, _window.Length);
+                _window.Position = start;
+                decoder.IP = rip;
+                decoder.Decode(out insn);
+            }
+
+            failure = decoder.LastError;
+            count++;
+            if (failure != DecoderError.None || insn.FlowControl != FlowControl.Next)
+                break;
+        }
+
+        return Emit(b, count, failure, rip, maxInsns == 1);
+    }
+
+    private TranslatedBlock Emit(IrBuilder b, int count, DecoderError failure, ulong rip, bool single)
+    {
+        var last = count - 1;
+        var length = (int)(_instructions[last].NextIP - rip);
+        if (length <= 0 || failure != DecoderError.None)
+            length = Math.Max(1, _window.Position);
+        FindDeadFlags(count);
+        _emitter.SelectInstruction(0);
+        b.InsnStart(rip);
+        _emitter.CheckCodeLimit(rip + (ulong)length - 1, single);
+        var emitted = 0;
+        while (emitted < count && !_emitter.Ended)
+        {
+            _emitter.SelectInstruction(emitted, _flagsDead[emitted]);
+            if (emitted == last && failure != DecoderError.None)
+                _emitter.EmitUndecodable(length - (int)(_instructions[last].IP - rip) >= CodeWindow.MaxInstruction);
+            else
+                _emitter.EmitInstruction(_facts.Supports(_instructions[emitted]));
+            emitted++;
+        }
+
+        if (emitted < count)
+            length = (int)(_instructions[emitted].IP - rip);
+        if (!_emitter.Ended)
+            _emitter.FallThrough();
+        _emitter.Finish();
+        return new TranslatedBlock(length, emitted, 0, length, false);
+    }
+
+    private TranslatedBlock FetchFault(ulong rip, ulong linear, int length)
+    {
+        _emitter.EmitFetchFault(rip, linear);
+        return new TranslatedBlock(Math.Max(1, length), 1, 0, Math.Max(1, length), true);
+    }
+
+    /// <summary>Finds the instructions whose flags are overwritten before anybody can look at them.</summary>
+    private void FindDeadFlags(int count)
+    {
+        var live = InstructionFacts.Arithmetic;
+        for (var i = count - 1; i >= 0; i--)
+        {
+            ref readonly var insn = ref _instructions[i];
+            var written = InstructionFacts.WrittenBy(insn);
+            _flagsDead[i] = (written & live) == 0;
+            live = InstructionFacts.CannotLeave(insn) && _facts.Supports(insn)
+                ? (live & ~written) | InstructionFacts.ReadBy(insn)
+                : InstructionFacts.Arithmetic;
+        }
+    }
+
+    /// <summary>Prefixes mean different instructions on processors without the newer ones.</summary>
+    private static DecoderOptions OptionsFor(X86Model model)
+    {
+        var options = DecoderOptions.None;
+        if (!model.Has(X86Feature.Bmi1))
+            options |= DecoderOptions.NoMPFX_0FBC;
+        if (!model.Has(X86Feature.Abm))
+            options |= DecoderOptions.NoMPFX_0FBD;
+        if (!model.Has(X86Feature.LahfLm))
+            options |= DecoderOptions.NoLahfSahf64;
+        if (!model.Has(X86Feature.Wbnoinvd))
+            options |= DecoderOptions.NoWbnoinvd;
+        return options;
+    }
+}
