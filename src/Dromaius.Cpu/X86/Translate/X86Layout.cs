@@ -96,6 +96,7 @@ public static unsafe class X86Layout
             CodeBaseOffset = Offset(&Instance->CodeBase),
             FpControlOffset = Offset(&Instance->Mxcsr),
             EngineOffset = Offset(&Instance->Engine),
+            Memory = X86Cpu.MemoryCallbacks,
         };
     }
 }
