@@ -20,7 +20,11 @@ internal sealed class X86Processors : IDisposable
         _runners = new IVcpuRunner[topology.Cpus];
         for (var i = 0; i < _cpus.Length; i++)
         {
-            var cpu = new X86Cpu(i, Model, machine.Memory, machine.Io, machine.VirtualClock) { SmmMemory = smmMemory };
+            var cpu = new X86Cpu(i, Model, machine.Memory, machine.Io, machine.VirtualClock)
+            {
+                SmmMemory = smmMemory,
+                ApicId = (uint)topology.ApicId(i),
+            };
             _cpus[i] = cpu;
             cpu.Apic = new LocalApic(bus, cpu, (uint)topology.ApicId(i), i == 0, machine.VirtualClock, () => cpu.Tsc,
                 cpu.TscToNanoseconds)

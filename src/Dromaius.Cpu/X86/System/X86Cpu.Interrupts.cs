@@ -132,6 +132,7 @@ public sealed unsafe partial class X86Cpu
     {
         if (GuestLog.Has(LogItems.CpuReset | LogItems.Int))
             GuestLog.Write("Triple fault");
+        _shutDown = true;
         State->Halted = 1;
         State->Shadow = 0;
         UpdateMode();

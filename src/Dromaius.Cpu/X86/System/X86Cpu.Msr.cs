@@ -154,8 +154,10 @@ public sealed unsafe partial class X86Cpu
                 _tscAdjust = value;
                 return true;
             case 0x48 when Model.Has(X86Feature.SpecCtrl):
+                if (value >= 8)
+                    return false;
                 _specControl = value;
-                return value < 8;
+                return true;
             case 0x49 when Model.Has(X86Feature.SpecCtrl) || Model.Has(X86Feature.Ibpb):
             case 0x2A:
             case 0x79:
@@ -176,8 +178,10 @@ public sealed unsafe partial class X86Cpu
                 _mcgStatus = value;
                 return true;
             case 0x17B:
+                if (value is not (0 or ulong.MaxValue))
+                    return false;
                 _mcgControl = value;
-                return value is 0 or ulong.MaxValue;
+                return true;
             case 0x199:
                 _perfControl = value;
                 return true;
@@ -190,8 +194,10 @@ public sealed unsafe partial class X86Cpu
                 State->MiscEnable = value;
                 return true;
             case 0x1D9:
+                if (value >> 16 != 0)
+                    return false;
                 _debugControl = value & 3;
-                return value >> 16 == 0;
+                return true;
             case >= 0x200 and < 0x210 or 0x250 or 0x258 or 0x259 or (>= 0x268 and <= 0x26F) or 0x2FF
                 when Model.Has(X86Feature.Mtrr):
                 return WriteMtrr(index, value);
@@ -210,8 +216,7 @@ public sealed unsafe partial class X86Cpu
             case >= 0x800 and <= 0x8FF when Model.Has(X86Feature.X2Apic):
                 return Apic is { } apic && apic.TryWriteMsr(index, value);
             case 0xDA0 when Model.Has(X86Feature.Xsaves):
-                State->Xss = value;
-                return value == 0;
+                return value == 0; // no supervisor state component exists
             default:
                 return TryWriteExtendedMsr(index, value);
         }
@@ -240,8 +245,10 @@ public sealed unsafe partial class X86Cpu
             case 0xC0000102 when Model.Has(X86Feature.Lm):
                 return SetCanonical(ref State->KernelGsBase, value);
             case 0xC0000103 when Model.Has(X86Feature.Rdtscp) || Model.Has(X86Feature.Rdpid):
-                State->TscAux = (uint)value;
-                return value >> 32 == 0;
+                if (value >> 32 != 0)
+                    return false;
+                State->TscAux = value;
+                return true;
             default:
                 return index is >= 0xC0010000 and <= 0xC0011FFF && Model.IsAmd;
         }

@@ -9,6 +9,9 @@ public sealed unsafe partial class X86Cpu
     private int _requests;
     private int _startUpVector;
     private bool _waitingForStartUp;
+
+    /// <summary>After a triple fault: only RESET, INIT, SMI and NMI are looked at; here, the first two.</summary>
+    private bool _shutDown;
     private int _flushRequested;
     private bool _a20 = true;
 
@@ -97,7 +100,7 @@ public sealed unsafe partial class X86Cpu
                 Start(Volatile.Read(ref _startUpVector));
         }
 
-        if (_waitingForStartUp)
+        if (_waitingForStartUp || _shutDown)
             return false;
         TakeInterrupts(requests);
         return State->Halted == 0;

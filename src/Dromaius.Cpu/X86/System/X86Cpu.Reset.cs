@@ -24,7 +24,9 @@ public sealed unsafe partial class X86Cpu
         s->MiscEnable = 1;
         s->SmBase = 0x30000;
         s->InSmm = 0;
-        Tsc = 0;
+
+        // The counters of all processors keep in step: each is the virtual clock.
+        s->TscOffset = 0;
         _tscAdjust = 0;
         _mcgStatus = _debugControl = _specControl = _thermal = _perfControl = _smiCount = 0;
         _mcgControl = ulong.MaxValue;
@@ -82,6 +84,7 @@ public sealed unsafe partial class X86Cpu
         _ext = 0;
         _dataBreakpointsHit = 0;
         Array.Clear(_pdptes);
+        _shutDown = false;
         _waitingForStartUp = !IsBootstrap;
         s->Halted = _waitingForStartUp ? 1u : 0;
         FlushTlb(true);
