@@ -44,10 +44,13 @@ internal sealed class InstructionFacts
 
     public static RflagsBits ReadBy(in Instruction insn) => (RflagsBits)Flags[(int)insn.Code].Read;
 
+    /// <summary>Flags that the instruction may give new values.</summary>
+    public static RflagsBits MayWrite(in Instruction insn) => (RflagsBits)Flags[(int)insn.Code].Written;
+
     /// <summary>Flags that the instruction gives new values in any case.</summary>
     public static RflagsBits WrittenBy(in Instruction insn)
     {
-        var written = (RflagsBits)Flags[(int)insn.Code].Written;
+        var written = MayWrite(insn);
         if (written != 0 && IsShift(insn.Mnemonic))
         {
             // A count of 0 leaves them.

@@ -114,7 +114,7 @@ public sealed class X86Translator
         {
             ref readonly var insn = ref _instructions[i];
             var written = InstructionFacts.WrittenBy(insn);
-            _flagsDead[i] = (written & live) == 0;
+            _flagsDead[i] = (InstructionFacts.MayWrite(insn) & live) == 0;
             live = InstructionFacts.CannotLeave(insn) && _facts.Supports(insn)
                 ? (live & ~written) | InstructionFacts.ReadBy(insn)
                 : InstructionFacts.Arithmetic;
