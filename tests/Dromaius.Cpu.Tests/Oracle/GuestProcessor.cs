@@ -1,0 +1,121 @@
+using Dromaius.Core.Memory;
+using Dromaius.Core.Time;
+using Dromaius.Cpu.X86;
+using Dromaius.Jit;
+using Dromaius.Jit.Interpreter;
+using Dromaius.Jit.Ir;
+
+namespace Dromaius.Cpu.Tests.Oracle;
+
+/// <summary>Runs one instruction through decoder, translator and IR back end, in 64-bit user mode with memory mapped one to one.</summary>
+internal sealed unsafe class GuestProcessor : ICodeFetcher, IDisposable
+{
+    private readonly RamBlock _arena = new("arena", MachineState.ArenaSize);
+    private readonly X86Cpu _cpu;
+    private readonly X86Translator _translator;
+    private readonly IrBuilder _builder = new(X86Layout.Layout);
+    private byte[] _code = [];
+
+    public GuestProcessor()
+    {
+        var root = MemoryRegion.Container("memory", 0);
+        root.Add(MachineState.ArenaBase, MemoryRegion.RamRegion("arena", _arena));
+        var gate = new Lock();
+        var memory = new AddressSpace("memory", root, gate);
+        var io = new AddressSpace("io", MemoryRegion.Container("io", 0x10000), gate);
+        var model = X86Model.Find("max") ?? throw new InvalidOperationException("no CPU model 'max'");
+        _cpu = new X86Cpu(0, model, memory, io, new ManualClock());
+        _translator = new X86Translator(model);
+    }
+
+    /// <summary>Executes the instruction on the state, in place.</summary>
+    public void Run(byte[] instruction, MachineState state)
+    {
+        _code = instruction;
+        Load(state);
+        var s = _cpu.State;
+        _builder.Reset();
+        _ = _translator.Translate(_builder, this, s->Rip, 0, (Mode)s->Mode, 1);
+        if (IrVerifier.Verify(_builder) is { } complaint)
+            throw new InvalidOperationException(complaint);
+        var unit = IrInterpreter.Compile(_builder);
+        _ = unit.Run(s);
+        Store(state);
+    }
+
+    /// <summary>The IR of the last instruction.</summary>
+    public string PrintIr() => IrPrinter.Print(_builder);
+
+    public int Fetch(ulong linear, Span<byte> into)
+    {
+        var offset = (int)(linear - MachineState.CodeBase);
+        if (linear < MachineState.CodeBase || offset >= 0x100)
+            return 0;
+        var n = Math.Min(into.Length, 0x100 - offset);
+        for (var i = 0; i < n; i++)
+            into[i] = offset + i < _code.Length ? _code[offset + i] : (byte)0x90;
+        return n;
+    }
+
+    public void Dispose()
+    {
+        _cpu.Dispose();
+        _arena.Dispose();
+    }
+
+    private void Load(MachineState state)
+    {
+        var s = _cpu.State;
+        s->Cr0 = 0x33; // PE, MP, ET, NE
+        s->Cr4 = 0x40620; // PAE, OSFXSR, OSXMMEXCPT, OSXSAVE
+        s->Efer = 0x501; // SCE, LME, LMA
+        s->Xcr0 = 7;
+        s->Cs = new Segment { Limit = uint.MaxValue, Attributes = 0xA0FB, Selector = 0x33 };
+        s->Ss = s->Ds = s->Es = new Segment { Limit = uint.MaxValue, Attributes = 0xC0F3, Selector = 0x2B };
+        for (var i = 0; i < 16; i++)
+            s->Gpr[i] = state.Gpr[i];
+        s->Rip = MachineState.CodeBase;
+        s->Eflags = (state.Rflags & 0x400) | 0x202;
+        s->CcOp = (ulong)CcOp.Eflags;
+        s->CcSrc = state.Rflags & 0x8D5;
+        state.Ymm.CopyTo(new Span<byte>(s->Ymm, 512));
+        s->Mxcsr = state.Mxcsr;
+        s->FpControl = state.FpControl;
+        s->FpTop = (uint)(state.FpStatus >> 11) & 7;
+        s->FpStatus = (ushort)(state.FpStatus & ~0x3800);
+        s->FpEmpty = (byte)~state.FpTags;
+        for (var i = 0; i < 8; i++)
+        {
+            var slot = new Span<byte>(&s->FpRegs[2 * (int)((s->FpTop + (uint)i) & 7)], 16);
+            slot.Clear();
+            state.Fp.AsSpan(i * 10, 10).CopyTo(slot);
+        }
+
+        state.Memory.CopyTo(_arena.Span(0, MachineState.ArenaSize));
+        s->Engine.ExitReason = ExitReason.None;
+        s->Engine.ExitRequest = 0;
+        _cpu.UpdateMode();
+    }
+
+    private void Store(MachineState state)
+    {
+        var s = _cpu.State;
+        state.Trap = s->Engine.ExitReason == ExitReason.Exception ? (int)s->ExceptionVector : MachineState.NoTrap;
+        for (var i = 0; i < 16; i++)
+            state.Gpr[i] = s->Gpr[i];
+        state.Rip = s->Rip;
+        state.Rflags = _cpu.ReadEflags();
+        new Span<byte>(s->Ymm, 512).CopyTo(state.Ymm);
+        state.Mxcsr = s->Mxcsr;
+        state.FpControl = s->FpControl;
+        state.FpStatus = (ushort)(s->FpStatus | s->FpTop << 11);
+        state.FpTags = (byte)~s->FpEmpty;
+        for (var i = 0; i < 8; i++)
+        {
+            var slot = new Span<byte>(&s->FpRegs[2 * (int)((s->FpTop + (uint)i) & 7)], 16);
+            slot[..10].CopyTo(state.Fp.AsSpan(i * 10, 10));
+        }
+
+        _arena.Span(0, MachineState.ArenaSize).CopyTo(state.Memory);
+    }
+}

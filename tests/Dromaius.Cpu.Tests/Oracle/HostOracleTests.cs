@@ -1,0 +1,151 @@
+using System.Globalization;
+using System.Text;
+using Iced.Intel;
+using Xunit.Abstractions;
+
+namespace Dromaius.Cpu.Tests.Oracle;
+
+/// <summary>
+/// Every user instruction form, compared with the host processor over random registers, flags and memory.
+/// <c>DROMAIUS_X86_COUNT</c>: states a form (default 4). <c>DROMAIUS_X86_FORMS</c>: only forms whose name contains this.
+/// <c>DROMAIUS_X86_SEED</c>: another sequence of random numbers.
+/// </summary>
+public sealed class HostOracleTests(ITestOutputHelper output)
+{
+    private const int MaxReports = 60;
+    private const int PageFault = 14;
+    private static readonly int Count = Setting("DROMAIUS_X86_COUNT", 4);
+    private static readonly int Seed = Setting("DROMAIUS_X86_SEED", 1);
+    private static readonly string Filter = Environment.GetEnvironmentVariable("DROMAIUS_X86_FORMS") ?? "";
+
+    [Fact]
+    public void InstructionsDoWhatTheHostDoes()
+    {
+        if (!HostProcessor.IsSupported)
+            return;
+        using var guest = new GuestProcessor();
+        var (forms, runs, faults, skipped) = (0, 0, 0, 0);
+        var reports = new List<string>();
+        var failedForms = 0;
+        foreach (var code in InstructionForms.All())
+        {
+            if (!code.ToString().Contains(Filter, StringComparison.OrdinalIgnoreCase))
+                continue;
+            var failures = 0;
+            var built = false;
+            for (var n = 0; n < Count; n++)
+            {
+                var random = new Random(HashCode(code, n));
+                if (InstructionForms.Build(code, random, out var instruction) is not { } bytes)
+                    continue;
+                built = true;
+                switch (Compare(guest, bytes, instruction, random, out var difference))
+                {
+                    case Outcome.Skipped: skipped++; break;
+                    case Outcome.Fault: faults++; break;
+                }
+
+                runs++;
+                if (difference != null && failures++ == 0)
+                    reports.Add(difference);
+            }
+
+            forms += built ? 1 : 0;
+            failedForms += failures != 0 ? 1 : 0;
+            if (failures != 0)
+                reports[^1] = $"{code} ({failures} of {Count}): {reports[^1]}";
+        }
+
+        var summary = $"{forms} forms, {runs} runs, {faults} faults, {skipped} skipped, {failedForms} forms differ";
+        output.WriteLine(summary);
+        if (reports.Count == 0)
+            return;
+        var text = new StringBuilder(summary).Append('\n');
+        foreach (var report in reports.Take(MaxReports))
+            text.Append(report).Append('\n');
+        text.Append("all: ").AppendJoin(' ', reports.Select(static r => r[..r.IndexOf(' ', StringComparison.Ordinal)]));
+        if (Environment.GetEnvironmentVariable("DROMAIUS_X86_REPORT") is { } file)
+            File.WriteAllLines(file, [summary, .. reports]);
+        Assert.Fail(text.ToString());
+    }
+
+    private enum Outcome
+    {
+        Ran, Fault, Skipped,
+    }
+
+    private static Outcome Compare(GuestProcessor guest, byte[] bytes, in Instruction instruction, Random random, out string? difference)
+    {
+        var before = new MachineState();
+        var host = new MachineState();
+        var actual = new MachineState();
+        difference = null;
+        StateGenerator.Fill(before, random, instruction);
+        before.CopyTo(host);
+        before.CopyTo(actual);
+        HostProcessor.Instance.Run(bytes, host);
+        if (host.Trap == PageFault || Undefined(instruction, before))
+            return Outcome.Skipped;
+        string? trouble = null;
+        try
+        {
+            guest.Run(bytes, actual);
+        }
+        catch (Exception e)
+        {
+            trouble = "  " + e + "\n";
+        }
+
+        Forget(instruction, before, host, actual);
+        difference = trouble ?? MachineState.Difference(before, host, actual, UndefinedFlags(instruction, before));
+        if (difference != null)
+            difference = $"{instruction} [{Convert.ToHexString(bytes)}]\n{difference}{before.Describe()}{(trouble == null ? guest.PrintIr() : "")}";
+        return host.Trap == MachineState.NoTrap ? Outcome.Ran : Outcome.Fault;
+    }
+
+    /// <summary>Results that the manual leaves undefined and that processors give differently.</summary>
+    private static bool Undefined(in Instruction instruction, MachineState before)
+    {
+        if (instruction.Mnemonic is Mnemonic.Shld or Mnemonic.Shrd && instruction.Op0Register.GetSize() == 2)
+            return true; // counts above 16
+        return false;
+    }
+
+    private static ulong UndefinedFlags(in Instruction instruction, MachineState before)
+    {
+        var undefined = Flags(instruction.RflagsUndefined);
+        switch (instruction.Mnemonic)
+        {
+            case Mnemonic.Shl or Mnemonic.Sal or Mnemonic.Shr or Mnemonic.Sar or Mnemonic.Rol or Mnemonic.Ror or Mnemonic.Rcl
+                or Mnemonic.Rcr or Mnemonic.Shld or Mnemonic.Shrd:
+                var last = instruction.OpCount - 1;
+                var count = instruction.GetOpKind(last) == OpKind.Register ? before.Gpr[1] : instruction.GetImmediate(last);
+                count &= instruction.Op0Register.GetSize() == 8 || instruction.MemorySize.GetSize() == 8 ? 63UL : 31UL;
+                if (count == 0)
+                    return 0;
+                if (count == 1)
+                    undefined &= ~0x800UL;
+                break;
+        }
+
+        return undefined;
+    }
+
+    private static ulong Flags(RflagsBits bits)
+    {
+        var mask = 0UL;
+        foreach (var (bit, flag) in ((RflagsBits, ulong)[])[(RflagsBits.CF, 1), (RflagsBits.PF, 4), (RflagsBits.AF, 0x10),
+            (RflagsBits.ZF, 0x40), (RflagsBits.SF, 0x80), (RflagsBits.OF, 0x800)])
+            mask |= (bits & bit) != 0 ? flag : 0;
+        return mask;
+    }
+
+    private static void Forget(in Instruction instruction, MachineState before, MachineState host, MachineState actual)
+    {
+    }
+
+    private static int HashCode(Code code, int n) => (int)code * 7919 + n * 104729 + Seed * 1299721;
+
+    private static int Setting(string name, int otherwise) =>
+        int.TryParse(Environment.GetEnvironmentVariable(name), CultureInfo.InvariantCulture, out var value) ? value : otherwise;
+}
