@@ -29,6 +29,7 @@ public static unsafe class X86Layout
     public static readonly int CodeBaseOffset = Offset(&Instance->CodeBase);
     public static readonly int MxcsrOffset = Offset(&Instance->Mxcsr);
     public static readonly int YmmOffset = Offset(&Instance->Ymm[0]);
+    public static readonly int VectorOffset = Offset(&Instance->Vector);
     public static readonly int FpRegsOffset = Offset(&Instance->FpRegs[0]);
     public static readonly int FpTopOffset = Offset(&Instance->FpTop);
     public static readonly int FpControlOffset = Offset(&Instance->FpControl);

@@ -25,11 +25,11 @@ internal static unsafe class VectorHelpers
     /// <summary>Bits of MXCSR that exist (DAZ among them).</summary>
     public const int MxcsrMask = 0xFFFF;
 
-    public static readonly int AOffset = (int)(nint)(&((X86State*)null)->Vector.A);
-    public static readonly int BOffset = (int)(nint)(&((X86State*)null)->Vector.B);
-    public static readonly int COffset = (int)(nint)(&((X86State*)null)->Vector.C);
-    public static readonly int DstOffset = (int)(nint)(&((X86State*)null)->Vector.Dst);
-    public static readonly int IntOffset = (int)(nint)(&((X86State*)null)->Vector.Int);
+    public static readonly int AOffset = X86Layout.VectorOffset + (int)Marshal.OffsetOf<VecArgs>(nameof(VecArgs.A));
+    public static readonly int BOffset = X86Layout.VectorOffset + (int)Marshal.OffsetOf<VecArgs>(nameof(VecArgs.B));
+    public static readonly int COffset = X86Layout.VectorOffset + (int)Marshal.OffsetOf<VecArgs>(nameof(VecArgs.C));
+    public static readonly int DstOffset = X86Layout.VectorOffset + (int)Marshal.OffsetOf<VecArgs>(nameof(VecArgs.Dst));
+    public static readonly int IntOffset = X86Layout.VectorOffset + (int)Marshal.OffsetOf<VecArgs>(nameof(VecArgs.Int));
 
     private const HelperEffects MayFault = HelperEffects.Reads | HelperEffects.MayExit;
 
