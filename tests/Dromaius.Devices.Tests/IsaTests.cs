@@ -95,6 +95,28 @@ public class IsaTests
     }
 
     [Fact]
+    public void ResetPortInsideTheConfigurationAddress()
+    {
+        var machineLock = new Lock();
+        var root = MemoryRegion.Container("io", 0x10000);
+        var io = new AddressSpace("io", root, machineLock);
+        var resets = new List<bool>();
+        var pci = new PciConfigMechanism(new PciBus("pci.0", MemoryRegion.Container("pci", 0), root, Memory(out var ram)))
+        {
+            ResetControl = new ResetControl { ResetRequested = resets.Add },
+        };
+        root.Add(0xCF8, pci.AddressRegion);
+        io.Store(0xCF8, 4, 0x80000E04);
+        Assert.Equal(0x80000E04u, io.LoadU32(0xCF8));
+        Assert.Empty(resets);
+        io.Store(0xCF9, 1, 6);
+        Assert.Equal([true], resets);
+        Assert.Equal(2u, io.Load(0xCF9, 1));
+        Assert.Equal(0x80000E04u, io.LoadU32(0xCF8));
+        ram.Dispose();
+    }
+
+    [Fact]
     public void DebugPorts()
     {
         var chars = new FakeChar();

@@ -95,8 +95,7 @@ public sealed partial class PcMachine : Machine
         for (var i = 0; i < isa.Length; i++)
             isa[i] = _interrupts.Driver(i);
         PciBus.Plug(Add(new Piix3(PciBus, isa)), 8);
-        var resetControl = Add(new ResetControl { ResetRequested = _ => RequestReset(EventReason.GuestReset) });
-        IoRoot.Add(0xCF9, resetControl.Port, 1);
+        _pciConfig.ResetControl = Add(new ResetControl { ResetRequested = _ => RequestReset(EventReason.GuestReset) });
 
         _acpi = Add(new AcpiPm(VirtualClock));
         _acpi.Sci.Connect(Follow(9));

@@ -5,8 +5,8 @@ namespace Dromaius.Devices.Isa;
 
 /// <summary>
 /// Reset control register at port CF9h. Source: Intel 82371AB datasheet, section 4.1.12 (RC). It lies inside the PCI
-/// configuration address port, which takes 32-bit accesses only: a host bridge may pass byte accesses on by
-/// <see cref="Read"/> and <see cref="Write"/> instead of mapping <see cref="Port"/>.
+/// configuration address port, which takes 32-bit accesses only: there, the configuration mechanism passes byte accesses on by
+/// <see cref="Read"/> and <see cref="Write"/>, and <see cref="Port"/> is not mapped.
 /// </summary>
 public sealed class ResetControl : Device
 {

@@ -1,5 +1,6 @@
 using Dromaius.Core.Errors;
 using Dromaius.Core.Memory;
+using Dromaius.Devices.Isa;
 
 namespace Dromaius.Devices.Pci;
 
@@ -24,18 +25,29 @@ public sealed class PciConfigMechanism
     /// <summary>Goes to 0xCF8.</summary>
     public MemoryRegion AddressRegion { get; }
 
+    /// <summary>
+    /// What byte accesses to port 0xCF9 reach: it lies inside the address register, so it cannot be a region of its own without
+    /// cutting double word accesses apart.
+    /// </summary>
+    public ResetControl? ResetControl { get; set; }
+
     /// <summary>Goes to 0xCFC.</summary>
     public MemoryRegion DataRegion { get; }
 
     public void Reset() => _address = 0;
 
-    // Only whole double words reach the address register; narrower accesses are plain I/O and nothing is there.
-    private ulong ReadAddress(ulong offset, int size) => offset == 0 && size == 4 ? _address : ulong.MaxValue;
+    // Only whole double words reach the address register; narrower accesses are plain I/O.
+    private ulong ReadAddress(ulong offset, int size) =>
+        offset == 0 && size == 4 ? _address
+        : offset == 1 && size == 1 && ResetControl is { } reset ? reset.Read()
+        : ulong.MaxValue;
 
     private void WriteAddress(ulong offset, int size, ulong value)
     {
         if (offset == 0 && size == 4)
             _address = (uint)value & 0x80FF_FFFC;
+        else if (offset == 1 && size == 1)
+            ResetControl?.Write((byte)value);
     }
 
     private ulong ReadData(ulong offset, int size)
