@@ -49,7 +49,8 @@ public class FuzzTests
             {
                 var result = translator.Translate(builder, code, rip, wide ? 0UL : 0x70000UL, mode, 1 + round % 16);
                 Assert.True(result.Instructions > 0 && result.Length > 0);
-                Assert.Null(IrVerifier.Verify(builder));
+                if (IrVerifier.Verify(builder) is { } complaint)
+                    throw new InvalidOperationException(complaint + Environment.NewLine + IrPrinter.Print(builder));
             }
             catch (Exception e) when (e is not Xunit.Sdk.XunitException)
             {
