@@ -69,25 +69,25 @@ public static partial class FpuTranslator
     {
         Wait(e);
         var hasMemory = HasMemory(e);
-        var offset = hasMemory ? e.EffectiveOffset() : Val.None;
         if (!EmitArithmetic(e) && !EmitCompare(e) && !EmitTransfer(e) && !EmitFunction(e))
             return false;
-        NotePointers(e, offset);
+        NotePointers(e, hasMemory);
         return true;
     }
 
     /// <summary>
     /// The last instruction and data pointers. FOP stays: processors without "fopcode compatibility" keep it for unmasked exceptions.
     /// </summary>
-    private static void NotePointers(X86Emitter e, Val offset)
+    private static void NotePointers(X86Emitter e, bool hasMemory)
     {
         var b = e.B;
         b.StState(W.Q, X86Layout.FpIpOffset, e.Const(e.Rip));
         if (!e.Is64)
             b.StState(W.W, X86Layout.FpCodeSelectorOffset, b.LdState(W.W, X86Layout.SelectorOffset(Seg.Cs)));
-        if (offset.IsNone)
+        if (!hasMemory)
             return;
-        b.StState(W.Q, X86Layout.FpDpOffset, offset);
+        // Computed here: labels of the operation may have ended an earlier value.
+        b.StState(W.Q, X86Layout.FpDpOffset, e.EffectiveOffset());
         if (!e.Is64)
         {
             var segment = X86Emitter.SegmentOf(e.Insn.MemorySegment);
