@@ -1,4 +1,4 @@
-using Dromaius.Core.Chardev;
+using System.Numerics;
 using Dromaius.Core.Devices;
 using Dromaius.Core.Errors;
 using Dromaius.Devices.Isa;
@@ -66,6 +66,18 @@ public static class PcDeviceTypes
             Name = "pci-testdev", Bus = "PCI", Description = "PCI Test Device", Category = DeviceCategory.Misc,
             Properties = [.. PciProperties, new("membar", PropertyKind.Size, "0")],
             Create = static a => Plug(a, new PciTestDevice(a.Size("membar")) { Id = a.Id }),
+        },
+        new DeviceType
+        {
+            Name = "VGA", Bus = "PCI", Category = DeviceCategory.Display,
+            Properties =
+            [
+                .. PciProperties, new("edid", PropertyKind.Bool, "on"), new("mmio", PropertyKind.Bool, "on"),
+                new("qemu-extended-regs", PropertyKind.Bool, "on"), new("vgamem_mb", PropertyKind.UInt32, "16"),
+                new("xmax", PropertyKind.UInt32, "0"), new("xres", PropertyKind.UInt32, "1280"),
+                new("ymax", PropertyKind.UInt32, "0"), new("yres", PropertyKind.UInt32, "800"),
+            ],
+            Create = VgaOf,
         },
     ]);
 
@@ -172,5 +184,17 @@ public static class PcDeviceTypes
     {
         var irq = a.Integer("irq");
         return irq <= 15 ? (int)irq : throw new UserErrorException($"Property '{a.Type.Name}.irq' doesn't take value '{irq}'");
+    }
+
+    private static VgaFunction VgaOf(DeviceArguments a)
+    {
+        var rom = a.Integer("rombar") == 0 || a.String("romfile") is "" ? null : a.Host.Firmware(a.String("romfile") ?? "vgabios-stdvga.bin");
+        var megabytes = BitOperations.RoundUpToPowerOf2((uint)Math.Clamp(a.Integer("vgamem_mb"), 1, 512));
+        var bus = a.Host.Bus<PciBus>()!;
+        if (bus.Functions.OfType<VgaFunction>().Any())
+            throw new UserErrorException("only one VGA adapter fits: a second one would answer the same ports");
+        var function = Plug(a, new VgaFunction(a.Host.VirtualClock, (int)megabytes, rom) { Id = a.Id });
+        function.MapLegacy(bus.MemoryRoot, a.Host.IoRoot);
+        return function;
     }
 }

@@ -58,6 +58,12 @@ public sealed partial class PcMachine : IDeviceHost
     /// <summary>The panic device tells the ACPI tables where it is.</summary>
     internal void NotePanicPort(int port) => _panicPort = port;
 
+    private void AddDisplay()
+    {
+        if (Options.Vga == VgaKind.Standard && !Options.Devices.Any(static d => d.Name == "VGA"))
+            Add(DeviceRegistry.Create(PcDeviceTypes.Registry.Get("VGA"), [], Options.Globals, this));
+    }
+
     private void AddUserDevices()
     {
         foreach (var option in Options.Devices)

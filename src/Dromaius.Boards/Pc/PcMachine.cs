@@ -118,6 +118,7 @@ public sealed partial class PcMachine : Machine
         _fwCfg = Add(new FwCfg(Memory));
         IoRoot.Add(0x510, _fwCfg.Ports);
         IoRoot.Add(0x514, _fwCfg.DmaPorts);
+        AddDisplay();
         AddPorts();
         AddUserDevices();
         FillFirmwareConfig(kernel);

@@ -1,0 +1,43 @@
+using Dromaius.Core.Memory;
+using Dromaius.Core.Time;
+using Dromaius.Devices.Display;
+
+namespace Dromaius.Devices.Pci;
+
+/// <summary>
+/// The PCI function of the standard VGA: framebuffer at base address 0, registers at 2, the video BIOS as expansion ROM; the ISA
+/// ports and the window at A0000h answer too. Source: "QEMU Standard VGA" specification.
+/// </summary>
+public sealed class VgaFunction : PciFunction
+{
+    /// <param name="clock">Times the retrace.</param>
+    /// <param name="memoryMegabytes">Video memory.</param>
+    /// <param name="rom">The video BIOS, or null for none.</param>
+    public VgaFunction(Clock clock, int memoryMegabytes, byte[]? rom)
+        : base(PciConfig.VendorBochs, 0x1111, 0x03, 0x00, 0, 2)
+    {
+        Vga = new Vga(clock, (ulong)memoryMegabytes << 20);
+        AddMemoryBar(0, Vga.Framebuffer, prefetch: true);
+        AddMemoryBar(2, Vga.Mmio);
+        if (rom != null)
+            AddRom(rom, "vga.rom");
+    }
+
+    public override string TypeName => "VGA";
+
+    public Vga Vga { get; }
+
+    /// <summary>Maps what does not move.</summary>
+    public void MapLegacy(MemoryRegion memory, MemoryRegion io)
+    {
+        memory.Add(0xA0000, Vga.LegacyWindow, 1);
+        io.Add(0x3B0, Vga.Ports);
+        io.Add(0x1CE, Vga.VbePorts);
+    }
+
+    public override void Reset()
+    {
+        base.Reset();
+        Vga.Reset();
+    }
+}
