@@ -89,7 +89,7 @@ public class PciTests
         _memory.Store(0xF0000, 1, 0x43);
         Assert.Equal(0x42UL, _memory.Load(0xF0000, 1));
         Assert.Equal(0x77UL, _memory.Load(0xEC000, 1));
-        Write(0, 0x5C, 0x0033_0000);                // PAM6: E8000 and EC000
+        Write(0, 0x5C, 0x3300_0000);                // PAM6: E8000 and EC000
         Assert.Equal(0UL, _memory.Load(0xEC000, 1));
         _host.Reset();
         Assert.Equal(0x77UL, _memory.Load(0xF0000, 1));

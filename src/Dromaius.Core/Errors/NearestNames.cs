@@ -15,7 +15,7 @@ public static class NearestNames
     {
         if (name.Length == 0)
             return [];
-        var limit = Math.Max(2, name.Length / 2);
+        var limit = Math.Max(2, name.Length / 3);
         return [.. candidates.Distinct()
             .Select(c => (Name: c, Distance: Score(name, c)))
             .Where(c => c.Distance <= limit)

@@ -52,6 +52,7 @@ public sealed class I440Fx : PciFunction
         _smramOpen = MemoryRegion.Alias("smram-open", ram, 0xA0000, 0x20000);
         _smramOpen.Enabled = false;
         system.Add(0xA0000, _smramOpen, 2);
+        UpdateWindows();
     }
 
     public override string TypeName => "i440FX";
