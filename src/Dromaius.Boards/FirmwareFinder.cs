@@ -3,7 +3,7 @@ using Dromaius.Core.Errors;
 namespace Dromaius.Boards;
 
 /// <summary>Finds firmware files: <c>-L</c> folders, then $DROMAIUS_FIRMWARE, the XDG data folders and the distribution's.</summary>
-internal sealed class FirmwareFinder(IReadOnlyList<string> folders)
+public sealed class FirmwareFinder(IReadOnlyList<string> folders)
 {
     private static readonly string[] Usual =
     [

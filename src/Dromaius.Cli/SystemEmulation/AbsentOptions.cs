@@ -1,0 +1,40 @@
+using Dromaius.Core.Errors;
+using Dromaius.Core.Options;
+
+namespace Dromaius.Cli.SystemEmulation;
+
+/// <summary>
+/// Options of QEMU for things that this version does not have. Those that scripts give to switch a thing off are accepted;
+/// the others are known, so that the message says what is the matter.
+/// </summary>
+internal static class AbsentOptions
+{
+    public static readonly OptionSpec[] All =
+    [
+        new("net", "none", "use it alone to have zero network devices (there are none in this version)", static (_, a) => OnlyNone(a, "network devices are")),
+        new("nic", "none", "use it alone to have zero network devices (there are none in this version)", static (_, a) => OnlyNone(a, "network devices are")),
+        new("usb", null, null, static (_, _) => Host.Complain("-usb: warning: USB is not available in this version")),
+        new("audiodev", "none,id=id", null, static (_, a) => OnlyNone(a, "audio is")),
+        new("snapshot", null, null, static (_, _) => { }),
+        new("mem-prealloc", null, null, static (_, _) => { }),
+        new("set", "group.id.arg=value", null, static (_, a) => throw new UserErrorException($"there is no {a.Value.Split('.')[0]} of that id")),
+    ];
+
+    /// <summary>Further names, without dashes.</summary>
+    public static readonly HashSet<string> Known =
+    [
+        "numa", "add-fd", "mem-path", "audio-help", "audio", "fda", "fdb", "hda", "hdb", "hdc", "hdd", "cdrom", "blockdev", "drive", "mtdblock",
+        "sd", "pflash", "fsdev", "virtfs", "iscsi", "usbdevice", "spice", "portrait", "rotate", "full-screen", "netdev", "tpmdev", "compat",
+        "object", "gdb", "s", "hax", "hvf", "xen-domid", "xen-attach", "xen-domid-restrict", "loadvm", "option-rom", "icount", "watchdog",
+        "watchdog-action", "virtioconsole", "tb-size", "incoming", "only-migratable", "chroot", "runas", "prom-env", "semihosting",
+        "semihosting-config", "old-param", "writeconfig", "trace", "plugin", "qtest", "qtest-log", "async-teardown", "enable-fips", "dump-vmstate",
+        "enable-sync-profile", "dfilter", "dtb", "kernel-irqchip", "curses", "sdl", "alt-grab", "ctrl-grab", "soundhw", "tdf", "no-kvm", "preconfig",
+        "g", "perfmap", "jitdump", "run-with",
+    ];
+
+    private static void OnlyNone(Argument argument, string what)
+    {
+        if (OptionList.SplitParts(argument.Value)[0] is not ("none" or "driver=none"))
+            throw new UserErrorException($"{what} not available in this version (only 'none')");
+    }
+}

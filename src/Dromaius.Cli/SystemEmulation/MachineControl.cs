@@ -1,0 +1,54 @@
+using Dromaius.Boards;
+using Dromaius.Control;
+using Dromaius.Core.Chardev;
+using Dromaius.Core.Memory;
+
+namespace Dromaius.Cli.SystemEmulation;
+
+/// <summary>A machine as monitors handle it.</summary>
+internal sealed class MachineControl(Machine machine, string target, IReadOnlyDictionary<string, ICharBackend> chardevs) : IMachineControl
+{
+    public string? Name => machine.Name;
+    public Guid Uuid => machine.Uuid;
+    public string Target => target;
+    public RunState State => machine.State;
+    public AddressSpace Memory => machine.Memory;
+    public AddressSpace Io => machine.Io;
+    public ulong RamSize => machine.Options.RamSize;
+    public IReadOnlyDictionary<string, ICharBackend> Chardevs => chardevs;
+
+    public IReadOnlyList<VcpuInfo> Cpus
+    {
+        get
+        {
+            var list = new List<VcpuInfo>();
+            foreach (var vcpu in machine.Vcpus)
+                list.Add(new VcpuInfo(vcpu.Cpu.Index, 0, vcpu.Cpu.IsHalted, vcpu.Cpu.ProgramCounter));
+            return list;
+        }
+    }
+
+    public event Action<MachineEvent>? Happened
+    {
+        add => machine.Happened += value;
+        remove => machine.Happened -= value;
+    }
+
+    public void Stop() => machine.Stop();
+
+    public void Continue() => machine.Continue();
+
+    public void Reset() => machine.RequestReset(EventReason.HostRequest);
+
+    public void PowerDown() => machine.PowerDown();
+
+    public void Quit() => machine.Quit();
+
+    public void Nmi() => machine.Nmi();
+
+    public bool SendKeys(IReadOnlyList<string> keys, int holdMilliseconds) => machine.SendKeys(keys, holdMilliseconds);
+
+    public string Registers(int cpu) => machine.Vcpus[cpu].Registers();
+
+    public bool TryReadVirtual(int cpu, ulong address, Span<byte> bytes) => machine.Vcpus[cpu].TryReadVirtual(address, bytes);
+}

@@ -1,0 +1,177 @@
+using System.Runtime.InteropServices;
+using Dromaius.Boards;
+using Dromaius.Control;
+using Dromaius.Core.Chardev;
+using Dromaius.Core.Errors;
+using Dromaius.Core.Processes;
+using Dromaius.Core.Time;
+
+namespace Dromaius.Cli.SystemEmulation;
+
+/// <summary>A run of <c>dromaius-system-*</c>: from the command line to the exit status.</summary>
+internal static class SystemEmulator
+{
+    /// <param name="target">The architecture in the program's name.</param>
+    /// <param name="args">The command line without the program's name.</param>
+    public static int Run(string target, IReadOnlyList<string> args)
+    {
+        CrashReport.Install();
+        Catalog.Target = target;
+        var settings = CommandLineParser.Parse(args);
+        StandardOptions.ResolveAccelerators(settings);
+        Check(settings);
+        if (settings.Daemonize && !Daemon.IsChild)
+            return Daemon.Start();
+        return Run(settings, target);
+    }
+
+    /// <summary>What can be told to be wrong before anything is made.</summary>
+    private static void Check(SystemSettings settings)
+    {
+        if (settings.NoGraphic && settings.Daemonize)
+            throw new UserErrorException("-nographic cannot be used with -daemonize");
+        if (settings.Kernel == null && settings.Append != null)
+            throw new UserErrorException("-append only allowed with -kernel option");
+        if (settings.Kernel == null && settings.Initrd != null)
+            throw new UserErrorException("-initrd only allowed with -kernel option");
+        var type = MachineTypes.Get(settings.Machine ?? MachineTypes.Default.Name);
+        if (settings.SmpArgument is { } smp)
+            CommandLineParser.InContextOf(smp, () => CpuTopology.Resolve(settings.Smp, type.Name, type.MaxCpus));
+        if (settings.RamArgument is { } ram && settings.RamSize > HostMemory.Total())
+        {
+            CommandLineParser.InContextOf(ram, () => throw new UserErrorException(
+                $"cannot set up guest memory 'pc.ram': Cannot allocate memory (the host has {HostMemory.Total() >> 20} MiB)"));
+        }
+    }
+
+    private static int Run(SystemSettings settings, string target)
+    {
+        GuestLog.Items = settings.Log;
+        if (settings.LogFile is { } log)
+            OpenLog(log);
+
+        var loop = new EventLoop(new Lock());
+        Machine? machine = null;
+        using var consoles = new Consoles(settings, new CharBackendFactory(loop, () => machine!.Quit(), Host.Complain, static line => Host.Print(line + "\n"))
+        {
+            EscapeCharacter = settings.EscapeCharacter,
+        });
+        try
+        {
+            machine = Machine.Create(Options(settings, consoles), loop);
+            var control = new MachineControl(machine, target, consoles.All);
+            CrashReport.Machine = control;
+            foreach (var (backend, isMachine, pretty) in consoles.Monitors)
+                Attach(control, backend, isMachine, pretty);
+            using var pidFile = settings.PidFile is { } path ? PidFile.Write(path) : null;
+            using var signals = new SignalHandlers(machine);
+            if (settings.Daemonize)
+                Daemon.Ready();
+            var status = machine.Run();
+            if (machine.Failure is { } failure)
+            {
+                CrashReport.Write(failure);
+                return 134;
+            }
+
+            return status;
+        }
+        finally
+        {
+            machine?.Dispose();
+            TerminalMode.Restore();
+        }
+    }
+
+    private static void Attach(MachineControl control, ICharBackend backend, bool machine, bool pretty)
+    {
+        if (machine)
+            _ = new QmpMonitor(backend, control, pretty);
+        else
+            _ = new HumanMonitor(backend, control);
+    }
+
+    private static MachineOptions Options(SystemSettings settings, Consoles consoles) => new()
+    {
+        Machine = settings.Machine ?? MachineTypes.Default.Name,
+        // Without a display the firmware shows its messages on the first serial port.
+        MachineProperties = settings.NoGraphic ? [new("graphics", "off"), .. settings.MachineProperties] : settings.MachineProperties,
+        Accelerator = settings.Accelerator,
+        SingleThread = settings.SingleThread,
+        CodeCacheSize = settings.CodeCacheSize,
+        Cpu = settings.Cpu ?? Catalog.DefaultCpu,
+        Smp = settings.Smp,
+        RamSize = settings.RamSize,
+        Bios = settings.Bios,
+        FirmwarePath = settings.FirmwarePath,
+        Kernel = settings.Kernel,
+        Initrd = settings.Initrd,
+        Append = settings.Append,
+        Boot = settings.Boot,
+        Rtc = settings.Rtc,
+        Name = settings.Name,
+        Uuid = settings.Uuid,
+        Vga = settings.Vga,
+        Chardevs = consoles.ForDevices,
+        Serial = consoles.Serial,
+        Parallel = consoles.Parallel,
+        DebugConsole = consoles.DebugConsole,
+        Devices = settings.Devices,
+        Globals = settings.Globals,
+        FwCfg = settings.FwCfg,
+        Smbios = settings.Smbios,
+        AcpiTables = settings.AcpiTables,
+        NoDefaults = settings.NoDefaults,
+        StartPaused = settings.StartPaused,
+        OnReboot = settings.OnReboot,
+        OnShutdown = settings.OnShutdown,
+        OnPanic = settings.OnPanic,
+        Warn = static line => Host.Complain("warning: " + line),
+    };
+
+    private static void OpenLog(string path)
+    {
+        try
+        {
+            GuestLog.SetOutput(new StreamWriter(path.Replace("%d", $"{Environment.ProcessId}")));
+        }
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+        {
+            throw new UserErrorException($"-D {path}: could not open '{path}': {Host.Explain(e)}");
+        }
+    }
+
+    /// <summary>Signals that end the emulator in order, and the one that says the terminal is ours again.</summary>
+    private sealed class SignalHandlers : IDisposable
+    {
+        private readonly List<PosixSignalRegistration> _registrations = [];
+
+        public SignalHandlers(Machine machine)
+        {
+            foreach (var signal in (ReadOnlySpan<PosixSignal>)[PosixSignal.SIGINT, PosixSignal.SIGTERM, PosixSignal.SIGHUP])
+            {
+                _registrations.Add(PosixSignalRegistration.Create(signal, context =>
+                {
+                    context.Cancel = true;
+                    Host.Complain($"terminating on signal {Number(context.Signal)}");
+                    machine.RequestShutdown(EventReason.HostSignal);
+                }));
+            }
+
+            _registrations.Add(PosixSignalRegistration.Create(PosixSignal.SIGCONT, static _ => TerminalMode.Reenter()));
+        }
+
+        public void Dispose()
+        {
+            foreach (var registration in _registrations)
+                registration.Dispose();
+        }
+
+        private static int Number(PosixSignal signal) => signal switch
+        {
+            PosixSignal.SIGHUP => 1,
+            PosixSignal.SIGINT => 2,
+            _ => 15,
+        };
+    }
+}
