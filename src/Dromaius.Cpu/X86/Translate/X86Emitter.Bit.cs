@@ -115,7 +115,7 @@ public sealed partial class X86Emitter
         ForgetFlagOperands();
     }
 
-    /// <summary>BSF and BSR: with a source of 0 the destination stays (its upper half is cleared in the 32-bit form).</summary>
+    /// <summary>BSF and BSR: with a source of 0 the destination stays, all of it.</summary>
     private void BitScan(bool reverse)
     {
         var w = OperandWidth(0);
@@ -127,8 +127,11 @@ public sealed partial class X86Emitter
             ? B.Xor(wide, B.Clz(wide, source), B.Const(w == W.Q ? 63 : 31))
             : B.Ctz(wide, source);
         SetLogicFlags(w, source);
-        var register = Insn.Op0Register;
-        WriteGpr(register, B.Select(Cond.Eq, w, source, B.Const(0), ReadGpr(register), found));
+        var number = GprNumber(Insn.Op0Register);
+        if (w == W.W)
+            found = B.Deposit(Gpr(number), found, 0, 16);
+        GprChanges(number);
+        B.Set(Gpr(number), B.Select(Cond.Eq, w, source, B.Const(0), Gpr(number), found));
     }
 
     private void CountZeros(bool leading)

@@ -315,8 +315,14 @@ public sealed partial class X86Emitter
             return;
         }
 
+        // Without a match a 32-bit destination keeps its upper half: it is not written.
+        if (w == W.D)
+            result = B.Select(Cond.Eq, W.D, Rax, old, B.ZExt(W.D, desired), old);
         FinishCompare(w, wide, old);
-        WriteGpr(register, result);
+        if (w == W.D)
+            WriteGprClean(register, result);
+        else
+            WriteGpr(register, result);
     }
 
     /// <summary>Flags of accumulator - old, and the accumulator replaced if they differ.</summary>

@@ -173,13 +173,13 @@ public sealed partial class X86Emitter
         SetFlagsFromBits(flags);
     }
 
-    /// <summary>RCL and RCR: by one inline, by more through a helper that walks the bits.</summary>
+    /// <summary>RCL and RCR: by one inline, by more through a helper. A whole turn (bits + 1) changes no flag, like a count of 0.</summary>
     private void RotateCarry(bool left)
     {
         var w = OperandWidth(0);
-        var wide = Wide(w);
-        var top = Bits(w) - 1;
         var constant = HasConstantCount(out var count, w);
+        if (w < W.D)
+            count %= Bits(w) + 1;
         var old = MaterializeFlags();
         var a = LoadOperand(0, w);
         if (constant && count == 0)
@@ -189,38 +189,52 @@ public sealed partial class X86Emitter
         }
 
         var carryIn = B.And(W.D, old, B.Const(FlagC));
-        if (w < W.D)
+        if (w < W.Q)
             a = B.ZExt(w, a);
         Val result, carry;
+        var amount = Val.None;
         if (constant && count == 1)
         {
-            result = left
-                ? B.Or(wide, B.Shl(wide, a, B.Const(1)), carryIn)
-                : B.Or(wide, B.Shr(wide, a, B.Const(1)), B.Shl(wide, carryIn, B.Const(top)));
-            carry = left ? B.Extract(a, top, 1) : B.And(W.D, a, B.Const(1));
+            RotateCarryByOne(left, w, a, carryIn, out result, out carry);
         }
         else
         {
-            if (w == W.D)
-                a = B.ZExt(W.D, a);
-            var amount = constant ? B.Const(count) : MaskedCount(w);
+            amount = constant ? B.Const(count) : TurnCount(w);
             var width = B.Const(Bits(w));
             result = B.Call(left ? IntegerHelpers.RotateCarryLeft : IntegerHelpers.RotateCarryRight, a, carryIn, amount, width);
             carry = B.Call(left ? IntegerHelpers.RotateCarryLeftOut : IntegerHelpers.RotateCarryRightOut,
                 a, carryIn, amount, width);
-            StoreResultMemory(w, result);
-            var overflowOut = B.Xor(W.D, B.Extract(result, top, 1), left ? carry : B.Extract(result, top - 1, 1));
-            if (!_flagsDead)
-                ReplaceCarryAndOverflow(old, carry, overflowOut, amount);
-            StoreResultRegister(result);
-            return;
         }
 
         StoreResultMemory(w, result);
-        var overflow = B.Xor(W.D, B.Extract(result, top, 1), left ? carry : B.Extract(result, top - 1, 1));
         if (!_flagsDead)
-            ReplaceCarryAndOverflow(old, carry, overflow, Val.None);
+        {
+            var top = Bits(w) - 1;
+            var overflow = B.Xor(W.D, B.Extract(result, top, 1), left ? carry : B.Extract(result, top - 1, 1));
+            ReplaceCarryAndOverflow(old, carry, overflow, constant ? Val.None : amount);
+        }
+
         StoreResultRegister(result);
+    }
+
+    private void RotateCarryByOne(bool left, W w, Val a, Val carryIn, out Val result, out Val carry)
+    {
+        var wide = Wide(w);
+        var top = Bits(w) - 1;
+        result = left
+            ? B.Or(wide, B.Shl(wide, a, B.Const(1)), carryIn)
+            : B.Or(wide, B.Shr(wide, a, B.Const(1)), B.Shl(wide, carryIn, B.Const(top)));
+        carry = left ? B.Extract(a, top, 1) : B.And(W.D, a, B.Const(1));
+    }
+
+    /// <summary>CL as a count of a rotate through carry, less whole turns.</summary>
+    private Val TurnCount(W w)
+    {
+        var masked = MaskedCount(w);
+        if (w >= W.D)
+            return masked;
+        var turn = B.Const(Bits(w) + 1);
+        return B.Sub(W.D, masked, B.Mul(W.D, B.Call(IntegerHelpers.DivideUnsigned, masked, turn), turn));
     }
 
     /// <summary>SHLD and SHRD. 16-bit operands shift through destination, source and destination again, as processors do.</summary>
