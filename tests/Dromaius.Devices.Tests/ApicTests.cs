@@ -248,6 +248,19 @@ public sealed class ApicTests : IDisposable
         Assert.Equal(0u, _apics[0].TscDeadline);
     }
 
+    [Theory]
+    [InlineData(ulong.MaxValue)]
+    [InlineData(1UL << 63)]
+    [InlineData(long.MaxValue)]
+    public void DeadlineThatNeverComesDoesNotKeepTheHostBusy(ulong deadline)
+    {
+        Write(0, 0x320, 0x400EF);
+        _apics[0].TscDeadline = deadline;
+        _clock.Advance(1_000_000_000);
+        Assert.False(Pending(0));
+        Assert.Equal(deadline, _apics[0].TscDeadline);
+    }
+
     [Fact]
     public void BaseTransitions()
     {

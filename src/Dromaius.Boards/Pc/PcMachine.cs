@@ -201,7 +201,7 @@ public sealed partial class PcMachine : Machine
             return;
         }
 
-        var hpet = Add(new Hpet(VirtualClock) { Message = _apicBus.DeliverMsi });
+        var hpet = Add(new Hpet(VirtualClock));
         MemoryRoot.Add(0xFED0_0000, hpet.Registers);
         hpet.TimerIrq.Connect(Follow(0));
         hpet.RtcIrq.Connect(Follow(8));

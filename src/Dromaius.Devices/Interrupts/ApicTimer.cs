@@ -12,6 +12,9 @@ internal sealed class ApicTimer
     /// <summary>Periods shorter than this are delivered at this distance: a guest must not be able to keep the host busy.</summary>
     private const long ShortestPeriod = 50_000;
 
+    /// <summary>TSC ticks that no guest lives to see, and that clocks need not be able to express.</summary>
+    private const ulong FarAhead = 1UL << 60;
+
     private readonly Clock _clock;
     private readonly Timer _timer;
     private readonly Action _expired;
@@ -190,7 +193,7 @@ internal sealed class ApicTimer
             if (Deadline == 0 || _masked)
                 _timer.Cancel();
             else
-                _timer.Arm(_tscToNs(Deadline));
+                ArmDeadline(0);
         }
         else if (!_running || _masked)
             _timer.Cancel();
@@ -205,6 +208,16 @@ internal sealed class ApicTimer
         }
     }
 
+    /// <summary>Arms for the deadline, at least some nanoseconds from now; not for one that lies years ahead.</summary>
+    private void ArmDeadline(long least)
+    {
+        var now = _readTsc();
+        if (Deadline > now && Deadline - now > FarAhead)
+            _timer.Cancel();
+        else
+            _timer.Arm(Math.Max(_tscToNs(Deadline), _clock.Now + least));
+    }
+
     private void OnTimer()
     {
         switch (_mode)
@@ -213,7 +226,7 @@ internal sealed class ApicTimer
                 // The host's clock and the guest's TSC may differ by a rounding.
                 if (Deadline != 0 && _readTsc() < Deadline)
                 {
-                    _timer.Arm(Math.Max(_tscToNs(Deadline), _clock.Now + 1));
+                    ArmDeadline(1000);
                     return;
                 }
 

@@ -210,9 +210,12 @@ public sealed partial class LocalApic : Device, ILocalApic
         get => (byte)(_tpr >> 4);
         set
         {
+            var priority = (byte)(value << 4);
+            if (priority == _tpr)
+                return;
             lock (_bus.MachineLock)
             {
-                _tpr = (byte)(value << 4);
+                _tpr = priority;
                 Sync();
             }
         }
