@@ -191,6 +191,28 @@ public sealed unsafe class InterruptTests : IDisposable
     }
 
     [Fact]
+    public void OneNonMaskableInterruptIsServedAndOneHeld()
+    {
+        _m.EnterLong();
+        _m.S->Gpr[4] = 0x7FF8;
+        _m.SetLongGate(2, 0x6200);
+        _m.Cpu.Raise(CpuRequest.NonMaskable);
+        _m.Cpu.Raise(CpuRequest.NonMaskable);
+        for (var i = 0; i < 2; i++)
+        {
+            Assert.True(_m.Cpu.ServicePending());
+            Assert.Equal((0x6200UL, 1u), (_m.S->Rip, _m.S->NmiBlocked));
+            // While one is being served, more of them are one.
+            if (i == 0)
+                _m.Cpu.Raise(CpuRequest.NonMaskable);
+            _m.Call(SystemHelpers.Iret, 8, 0);
+            Assert.Equal(0u, _m.S->NmiBlocked);
+        }
+
+        Assert.False(_m.Cpu.HasRequests);
+    }
+
+    [Fact]
     public void LongModeReturnToUserAndBack()
     {
         _m.EnterLong();

@@ -13,6 +13,7 @@ public sealed unsafe partial class X86Cpu
     /// <summary>After a triple fault: only RESET, INIT, SMI and NMI are looked at; here, the first two.</summary>
     private bool _shutDown;
     private int _flushRequested;
+    private int _secondNmi;
     private bool _a20 = true;
 
     /// <summary>Set whenever a request is raised. A halted vCPU resets it, looks at requests and waits.</summary>
@@ -52,7 +53,10 @@ public sealed unsafe partial class X86Cpu
 
     public void Raise(CpuRequest request)
     {
-        Interlocked.Or(ref _requests, (int)request);
+        var before = (CpuRequest)Interlocked.Or(ref _requests, (int)request);
+        // Of two NMIs that arrive before either is taken, one is served and one is held until its IRET.
+        if ((before & request & CpuRequest.NonMaskable) != 0 && State->NmiBlocked == 0)
+            Volatile.Write(ref _secondNmi, 1);
         RequestExit();
         WakeEvent.Set();
     }
@@ -82,6 +86,7 @@ public sealed unsafe partial class X86Cpu
         {
             Lower(CpuRequest.Reset | CpuRequest.Init | CpuRequest.StartUp | CpuRequest.SystemManagement
                 | CpuRequest.NonMaskable | CpuRequest.MachineCheck);
+            Volatile.Write(ref _secondNmi, 0);
             Reset();
             return State->Halted == 0;
         }
@@ -144,6 +149,8 @@ public sealed unsafe partial class X86Cpu
             Lower(CpuRequest.NonMaskable);
             WakeUp();
             State->NmiBlocked = 1;
+            if (Interlocked.Exchange(ref _secondNmi, 0) != 0)
+                Raise(CpuRequest.NonMaskable);
             DeliverBetweenBlocks(2, 0, false, EventKind.External, State->Rip);
             return;
         }
