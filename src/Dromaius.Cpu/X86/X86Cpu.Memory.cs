@@ -15,8 +15,8 @@ public sealed unsafe partial class X86Cpu : ITlbOwner
     private const int RunAloneVector = 0x100;
 
     private readonly SoftTlb _tlb;
-    private Engine? _engine = null;
-    private bool _mayWriteOwnCode = false;
+    private Engine? _engine;
+    private bool _mayWriteOwnCode;
 
     /// <summary>The view of memory in system management mode, when it differs (SMRAM).</summary>
     public AddressSpace? SmmMemory { get; set; }

@@ -43,6 +43,7 @@ public sealed unsafe partial class X86Cpu : IVcpu, IDisposable
         _self = GCHandle.Alloc(this);
         State->Engine.Self = GCHandle.ToIntPtr(_self);
         _tlb = new Softmmu.SoftTlb(this, &State->Engine);
+        InitializeEngine();
     }
 
     public int Index { get; }
@@ -67,6 +68,7 @@ public sealed unsafe partial class X86Cpu : IVcpu, IDisposable
             return;
         System.Runtime.InteropServices.NativeMemory.AlignedFree(_allocation);
         _allocation = null;
+        System.Runtime.InteropServices.NativeMemory.AlignedFree(_jumpCache);
         _tlb.Dispose();
         _self.Free();
     }
