@@ -66,8 +66,8 @@ public sealed class MuxBackend : ICharSink, IDisposable
                 _frontends[_focus].Enqueue(b);
         }
 
-        if (_frontends.Count > 0)
-            _frontends[_focus].Deliver();
+        foreach (var frontend in _frontends)
+            frontend.Deliver();
     }
 
     public void OnEvent(CharEvent e)

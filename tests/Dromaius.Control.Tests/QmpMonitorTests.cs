@@ -1,0 +1,77 @@
+using System.Text.Json.Nodes;
+using Dromaius.Boards;
+using Dromaius.Core.Chardev;
+
+namespace Dromaius.Control.Tests;
+
+public sealed class QmpMonitorTests : IDisposable
+{
+    private readonly FakeMachine _machine = new();
+    private readonly FakeTerminal _terminal = new();
+
+    public QmpMonitorTests()
+    {
+        _ = new QmpMonitor(_terminal, _machine, pretty: false);
+        _terminal.Sink!.OnEvent(CharEvent.Opened);
+    }
+
+    public void Dispose() => _machine.Dispose();
+
+    [Fact]
+    public void GreetsAndNegotiates()
+    {
+        var greeting = JsonNode.Parse(_terminal.Take())!["QMP"]!;
+        Assert.Equal(7, (int)greeting["version"]!["qemu"]!["major"]!);
+        Assert.Equal("CommandNotFound", (string)Ask("{\"execute\":\"query-status\"}")["error"]!["class"]!);
+        Negotiate();
+        Assert.Equal("running", (string)Ask("{\"execute\":\"query-status\",\"id\":7}")["return"]!["status"]!);
+    }
+
+    [Fact]
+    public void CommandsInPiecesAndTogether()
+    {
+        Negotiate();
+        Assert.Equal("", _terminal.Type("{\"execute\":\"st"));
+        var replies = _terminal.Type("op\",\"id\":\"a\"}{ \"execute\" : \"system_reset\" }\r\n").Split("\r\n", StringSplitOptions.RemoveEmptyEntries);
+        Assert.Equal(["{\"return\":{},\"id\":\"a\"}", "{\"return\":{}}"], replies);
+        Assert.Equal(["stop", "reset"], _machine.Calls);
+    }
+
+    [Fact]
+    public void WhatIsWrongIsAnError()
+    {
+        Negotiate();
+        Assert.Equal("CommandNotFound", (string)Ask("{\"execute\":\"frob\"}")["error"]!["class"]!);
+        Assert.Equal("GenericError", (string)Ask("{\"exec\":1}")["error"]!["class"]!);
+        Assert.Equal("GenericError", (string)Ask("{\"execute\":\"cont\",}")["error"]!["class"]!);
+        Assert.Equal("GenericError", (string)Ask("{\"execute\":\"send-key\",\"arguments\":{}}")["error"]!["class"]!);
+        Assert.NotNull(Ask("nonsense\n")["error"]);
+        Assert.NotNull(Ask("{\"execute\":\"query-version\"}")["return"]);
+    }
+
+    [Fact]
+    public void EventsAreToldAfterNegotiation()
+    {
+        _terminal.Take();
+        _machine.Tell(new MachineEvent(MachineEventKind.Stopped, EventReason.HostRequest));
+        Assert.Equal("", _terminal.Take());
+        Negotiate();
+        _machine.Tell(new MachineEvent(MachineEventKind.Shutdown, EventReason.GuestShutdown));
+        var message = JsonNode.Parse(_terminal.Take())!;
+        Assert.Equal("SHUTDOWN", (string)message["event"]!);
+        Assert.True((bool)message["data"]!["guest"]!);
+        Assert.Equal("guest-shutdown", (string)message["data"]!["reason"]!);
+    }
+
+    [Fact]
+    public void HumanCommandsInside()
+    {
+        Negotiate();
+        var reply = Ask("{\"execute\":\"human-monitor-command\",\"arguments\":{\"command-line\":\"info status\"}}");
+        Assert.Equal("VM status: running\r\n", (string)reply["return"]!);
+    }
+
+    private void Negotiate() => _terminal.Type("{\"execute\":\"qmp_capabilities\"}");
+
+    private JsonNode Ask(string text) => JsonNode.Parse(_terminal.Type(text))!;
+}
