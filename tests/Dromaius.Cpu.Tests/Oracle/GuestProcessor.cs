@@ -4,19 +4,26 @@ using Dromaius.Cpu.X86;
 using Dromaius.Jit;
 using Dromaius.Jit.Interpreter;
 using Dromaius.Jit.Ir;
+using Dromaius.Jit.X64;
+using HostMemory = System.Runtime.InteropServices.NativeMemory;
 
 namespace Dromaius.Cpu.Tests.Oracle;
 
 /// <summary>Runs one instruction through decoder, translator and IR back end, in 64-bit user mode with memory mapped one to one.</summary>
 internal sealed unsafe class GuestProcessor : ICodeFetcher, IDisposable
 {
+    private const int JumpCacheSize = 1 << EngineState.JumpCacheBits;
+    private readonly CodeCache? _cache;
+    private readonly X64Compiler? _compiler;
+    private readonly JumpCacheEntry* _jumpCache;
     private readonly RamBlock _arena = new("arena", MachineState.ArenaSize);
     private readonly X86Cpu _cpu;
     private readonly X86Translator _translator;
     private readonly IrBuilder _builder = new(X86Layout.Layout);
     private byte[] _code = [];
 
-    public GuestProcessor()
+    /// <param name="native">Compile to host code instead of interpreting.</param>
+    public GuestProcessor(bool native)
     {
         var root = MemoryRegion.Container("memory", 0);
         root.Add(MachineState.ArenaBase, MemoryRegion.RamRegion("arena", _arena));
@@ -26,6 +33,17 @@ internal sealed unsafe class GuestProcessor : ICodeFetcher, IDisposable
         var model = X86Model.Find("max") ?? throw new InvalidOperationException("no CPU model 'max'");
         _cpu = new X86Cpu(0, model, memory, io, new ManualClock());
         _translator = new X86Translator(model);
+
+        // Every look-up misses: a unit runs alone.
+        _jumpCache = (JumpCacheEntry*)HostMemory.Alloc(JumpCacheSize, (nuint)sizeof(JumpCacheEntry));
+        for (var i = 0; i < JumpCacheSize; i++)
+            _jumpCache[i] = new JumpCacheEntry { Mode = ulong.MaxValue };
+        _cpu.State->Engine.JumpCache = _jumpCache;
+        if (native)
+        {
+            _cache = new CodeCache(16 << 20);
+            _compiler = new X64Compiler(_cache, X86Layout.Layout, X86Layout.Layout.Memory!);
+        }
     }
 
     /// <summary>Executes the instruction on the state, in place.</summary>
@@ -38,8 +56,10 @@ internal sealed unsafe class GuestProcessor : ICodeFetcher, IDisposable
         _ = _translator.Translate(_builder, this, s->Rip, 0, (Mode)s->Mode, 1);
         if (IrVerifier.Verify(_builder) is { } complaint)
             throw new InvalidOperationException(complaint);
-        var unit = IrInterpreter.Compile(_builder);
-        _ = unit.Run(s);
+        if (_compiler != null)
+            RunNative(s);
+        else
+            _ = IrInterpreter.Compile(_builder).Run(s);
         Store(state);
     }
 
@@ -57,8 +77,22 @@ internal sealed unsafe class GuestProcessor : ICodeFetcher, IDisposable
         return n;
     }
 
+    private void RunNative(X86State* s)
+    {
+        if (!_compiler!.TryCompile(_builder, 0, out var unit))
+        {
+            _compiler.Clear();
+            if (!_compiler.TryCompile(_builder, 0, out unit))
+                throw new InvalidOperationException("the unit does not compile");
+        }
+
+        _compiler.Thunks.Enter(s, unit.Code);
+    }
+
     public void Dispose()
     {
+        HostMemory.Free(_jumpCache);
+        _cache?.Dispose();
         _cpu.Dispose();
         _arena.Dispose();
     }

@@ -19,11 +19,16 @@ public sealed class HostOracleTests(ITestOutputHelper output)
     private static readonly string Filter = Environment.GetEnvironmentVariable("DROMAIUS_X86_FORMS") ?? "";
 
     [Fact]
-    public void InstructionsDoWhatTheHostDoes()
+    public void InterpretedInstructionsDoWhatTheHostDoes() => CompareAll(native: false);
+
+    [Fact]
+    public void CompiledInstructionsDoWhatTheHostDoes() => CompareAll(native: true);
+
+    private void CompareAll(bool native)
     {
         if (!HostProcessor.IsSupported)
             return;
-        using var guest = new GuestProcessor();
+        using var guest = new GuestProcessor(native);
         var (forms, runs, faults, skipped) = (0, 0, 0, 0);
         var reports = new List<string>();
         var failedForms = 0;
@@ -96,7 +101,7 @@ public sealed class HostOracleTests(ITestOutputHelper output)
             trouble = "  " + e + "\n";
         }
 
-        Forget(instruction, before, host, actual);
+        Forget(instruction, host, actual);
         difference = trouble ?? MachineState.Difference(before, host, actual, UndefinedFlags(instruction, before));
         if (difference != null)
             difference = $"{instruction} [{Convert.ToHexString(bytes)}]\n{difference}{before.Describe()}{(trouble == null ? guest.PrintIr() : "")}";
@@ -108,6 +113,13 @@ public sealed class HostOracleTests(ITestOutputHelper output)
     {
         if (instruction.Mnemonic is Mnemonic.Shld or Mnemonic.Shrd && instruction.Op0Register.GetSize() == 2)
             return true; // counts above 16
+        if (instruction.Mnemonic is Mnemonic.F2xm1 or Mnemonic.Fyl2xp1)
+        {
+            // Arguments beyond the range that the manual gives: |x| up to 1, and up to 1 - sqrt(1/2).
+            var exponent = BitConverter.ToUInt16(before.Fp, 8) & 0x7FFF;
+            return exponent >= (instruction.Mnemonic == Mnemonic.F2xm1 ? 0x3FFF : 0x3FFD) && exponent != 0x7FFF;
+        }
+
         return false;
     }
 
@@ -140,9 +152,25 @@ public sealed class HostOracleTests(ITestOutputHelper output)
         return mask;
     }
 
-    private static void Forget(in Instruction instruction, MachineState before, MachineState host, MachineState actual)
+    /// <summary>Takes from the comparison what processors of one maker give differently from model to model.</summary>
+    private static void Forget(in Instruction instruction, MachineState host, MachineState actual)
     {
+        const ushort roundedUp = 0x200;
+        if (!IsTranscendental(instruction.Mnemonic))
+            return;
+
+        // The last bits of the result, and with them which way it was rounded.
+        actual.FpStatus = (ushort)((actual.FpStatus & ~roundedUp) | (host.FpStatus & roundedUp));
+        for (var i = 0; i < 80; i += 10)
+        {
+            var distance = BitConverter.ToInt64(host.Fp, i) - BitConverter.ToInt64(actual.Fp, i);
+            if (BitConverter.ToUInt16(host.Fp, i + 8) == BitConverter.ToUInt16(actual.Fp, i + 8) && distance is >= -2 and <= 2)
+                host.Fp.AsSpan(i, 10).CopyTo(actual.Fp.AsSpan(i));
+        }
     }
+
+    private static bool IsTranscendental(Mnemonic mnemonic) => mnemonic is Mnemonic.F2xm1 or Mnemonic.Fyl2x or Mnemonic.Fyl2xp1
+        or Mnemonic.Fptan or Mnemonic.Fpatan or Mnemonic.Fsin or Mnemonic.Fcos or Mnemonic.Fsincos;
 
     private static int HashCode(Code code, int n) => (int)code * 7919 + n * 104729 + Seed * 1299721;
 

@@ -268,9 +268,11 @@ internal static unsafe partial class FpuUnit
                 Examine(s);
                 break;
             case FpuSimple.Free:
+                FpuState.ClearC1(s);
                 FpuState.Free(s, operand);
                 break;
             case FpuSimple.FreePop:
+                FpuState.ClearC1(s);
                 FpuState.Free(s, operand);
                 FpuState.Pop(s);
                 break;

@@ -141,7 +141,6 @@ internal static unsafe partial class FpuUnit
     public static uint CompareFlags(X86State* s, int src, bool quiet, bool pop)
     {
         const uint cf = 1, pf = 4, zf = 0x40, unchanged = 0x80000000;
-        ClearC1(s);
         var flags = cf | pf | zf;
         if (IsEmpty(s, 0) || IsEmpty(s, src))
         {
@@ -234,13 +233,12 @@ internal static unsafe partial class FpuUnit
             Pop(s);
     }
 
-    /// <summary>FCMOVcc with its condition.</summary>
+    /// <summary>FCMOVcc with its condition. An empty register counts whether it is moved or not.</summary>
     public static void ConditionalMove(X86State* s, int i, bool condition)
     {
-        ClearC1(s);
         if (IsEmpty(s, 0) || IsEmpty(s, i))
         {
-            if (Underflow(s) && condition)
+            if (Underflow(s))
                 Write(s, 0, Float80.Indefinite);
         }
         else if (condition)

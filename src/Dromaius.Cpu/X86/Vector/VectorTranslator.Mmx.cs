@@ -139,17 +139,17 @@ public static partial class VectorTranslator
                 return true;
             case Mnemonic.Maskmovq:
                 SetMmxState(e);
-                b.VStState(W.X, VectorHelpers.AOffset, b.VLdState(W.Q, MmxOffset(e, 0)));
-                b.VStState(W.X, VectorHelpers.BOffset, b.VLdState(W.Q, MmxOffset(e, 1)));
+                b.VStState(W.X, VectorHelpers.AOffset, b.VLdState(W.Q, MmxOffset(e, 1)));
+                b.VStState(W.X, VectorHelpers.BOffset, b.VLdState(W.Q, MmxOffset(e, 2)));
                 StoreBytesUnderMask(e);
                 return true;
             case Mnemonic.Cvtpi2ps:
-                // The upper lanes are zero: converting them raises nothing.
-                var singles = Compute(e, VecOps.Info(VecKind.Cvtdq2ps), W.X, LoadMmxOperand(e, 1), Val.None);
+                // With a memory operand this is no MMX instruction. The upper lanes are zero: converting them raises nothing.
+                var integers = e.IsMemory(1) ? LoadMemory(e, 8, aligned: false) : LoadMmxOperand(e, 1);
+                var singles = Compute(e, VecOps.Info(VecKind.Cvtdq2ps), W.X, integers, Val.None);
                 b.VStState(W.Q, OffsetOf(e, 0), singles);
                 return true;
             case Mnemonic.Cvtpi2pd:
-                // With a memory operand this is no MMX instruction.
                 var pair = e.IsMemory(1) ? LoadMemory(e, 8, aligned: false) : LoadMmxOperand(e, 1);
                 var doubles = b.Vec(VecKind.Cvtdq2pd, W.X, pair, Val.None);
                 b.VStState(W.X, OffsetOf(e, 0), doubles);

@@ -31,7 +31,7 @@ public static partial class VectorTranslator
             else
                 EmitCompute(e, FormOf(insn, kind));
         }
-        else if (!(mmx ? EmitMmxSpecial(e) : EmitMove(e) || EmitConversion(e) || EmitMemorySpecial(e)))
+        else if (!(mmx || insn.Mnemonic is Mnemonic.Cvtpi2ps or Mnemonic.Cvtpi2pd ? EmitMmxSpecial(e) : EmitMove(e) || EmitConversion(e) || EmitMemorySpecial(e)))
         {
             e.RaiseInvalidOpcode();
         }
