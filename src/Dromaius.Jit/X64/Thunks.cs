@@ -170,6 +170,11 @@ internal sealed unsafe class Thunks
         a.Push(Reg.R10);
         a.Push(Reg.R11);
         a.OpImm(Alu.Sub, 3, Reg.Rsp, 8);
+
+        // What C# computes in floating point must not raise the guest's sticky flags.
+        var keepsFlags = _layout.FpControlOffset != 0;
+        if (keepsFlags)
+            a.Stmxcsr(new Mem(Reg.Rsp, 0));
         if (HostFeatures.Avx)
             a.Vzeroupper();
         a.Mov(3, Reg.Rdi, Allocator.State);
@@ -177,6 +182,8 @@ internal sealed unsafe class Thunks
             a.Load(3, order[i], new Mem(Allocator.State, Eng(EngineOffsets.Args) + 8 * i));
         a.MovImm(Reg.Rax, (ulong)code);
         a.CallReg(Reg.Rax);
+        if (keepsFlags)
+            a.Ldmxcsr(new Mem(Reg.Rsp, 0));
         a.OpImm(Alu.Add, 3, Reg.Rsp, 8);
         a.Pop(Reg.R11);
         a.Pop(Reg.R10);
