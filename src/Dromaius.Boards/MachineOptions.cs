@@ -145,7 +145,9 @@ public sealed record MachineOptions
     public RtcOption Rtc { get; init; } = new();
     public string? Name { get; init; }
     public Guid? Uuid { get; init; }
-    public VgaKind Vga { get; init; } = VgaKind.Standard;
+
+    /// <summary>The <c>-vga</c> adapter; null for the default, which is none with <see cref="NoDefaults"/>.</summary>
+    public VgaKind? Vga { get; init; }
 
     /// <summary>Every character device by id.</summary>
     public IReadOnlyDictionary<string, ICharBackend> Chardevs { get; init; } = new Dictionary<string, ICharBackend>();

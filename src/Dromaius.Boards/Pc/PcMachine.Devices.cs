@@ -60,7 +60,8 @@ public sealed partial class PcMachine : IDeviceHost
 
     private void AddDisplay()
     {
-        if (Options.Vga == VgaKind.Standard && !Options.Devices.Any(static d => d.Name == "VGA"))
+        var kind = Options.Vga ?? (Options.NoDefaults ? VgaKind.None : VgaKind.Standard);
+        if (kind == VgaKind.Standard && !Options.Devices.Any(static d => d.Name == "VGA"))
             Add(DeviceRegistry.Create(PcDeviceTypes.Registry.Get("VGA"), [], Options.Globals, this));
     }
 

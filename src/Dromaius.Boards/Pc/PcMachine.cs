@@ -220,6 +220,11 @@ public sealed partial class PcMachine : Machine
         IoRoot.Add(0x80, dma.PagePorts);
         IoRoot.Add(0x480, dma.HighPagePorts);
 
+        var coprocessor = Add(new CoprocessorError());
+        IoRoot.Add(0xF0, coprocessor.Port);
+        coprocessor.Irq.Connect(Follow(13));
+        _processors.ConnectFpuError(coprocessor.Raise);
+
         var port92 = Add(new Port92());
         IoRoot.Add(0x92, port92.Port);
         port92.ResetRequested = () => RequestReset(EventReason.GuestReset);

@@ -9,12 +9,14 @@ namespace Dromaius.Boards.Pc;
 /// <summary>The processors of a PC with their local APICs.</summary>
 internal sealed class X86Processors : IDisposable
 {
+    private readonly Lock _machineLock;
     private readonly X86Cpu[] _cpus;
     private readonly IVcpuRunner[] _runners;
 
     public X86Processors(Machine machine, CpuTopology topology, string defaultModel, AddressSpace smmMemory, ApicBus bus)
     {
         var options = machine.Options;
+        _machineLock = machine.Lock;
         Model = ParseModel(options.Cpu ?? defaultModel, topology, options.Warn);
         _cpus = new X86Cpu[topology.Cpus];
         _runners = new IVcpuRunner[topology.Cpus];
@@ -44,6 +46,19 @@ internal sealed class X86Processors : IDisposable
 
     /// <summary>System management interrupts go to the bootstrap processor.</summary>
     public void RaiseSmi() => _cpus[0].Raise(CpuRequest.SystemManagement);
+
+    /// <summary>Where FERR# goes; called under the machine lock.</summary>
+    public void ConnectFpuError(Action raise)
+    {
+        foreach (var cpu in _cpus)
+        {
+            cpu.FpuError = () =>
+            {
+                lock (_machineLock)
+                    raise();
+            };
+        }
+    }
 
     public void SetA20(bool level)
     {

@@ -40,7 +40,7 @@ internal sealed class SystemSettings
     public RtcOption Rtc { get; set; } = new();
     public string? Name { get; set; }
     public Guid? Uuid { get; set; }
-    public VgaKind Vga { get; set; } = VgaKind.Standard;
+    public VgaKind? Vga { get; set; }
 
     public List<OptionList> Chardevs { get; } = [];
     public List<Argument> Serial { get; } = [];
