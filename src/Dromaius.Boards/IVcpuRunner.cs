@@ -16,6 +16,9 @@ public interface IVcpuRunner : IDisposable
     /// <summary>Makes <see cref="Run"/> return soon and ends <see cref="Wait"/>. Called from any thread.</summary>
     void Kick();
 
+    /// <summary>Set whenever there may be something to do for a halted processor; whoever waits for it resets it before.</summary>
+    ManualResetEventSlim WakeEvent { get; }
+
     /// <summary>Waits, halted, until there is something to do, a kick comes or the time has passed.</summary>
     /// <param name="milliseconds">-1 for no limit.</param>
     void Wait(int milliseconds);

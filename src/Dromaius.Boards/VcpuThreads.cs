@@ -149,6 +149,9 @@ internal sealed class VcpuThreads
             {
                 while (_running)
                 {
+                    // Reset before they run: what comes from then on ends the wait below.
+                    foreach (var runner in _runners)
+                        runner.WakeEvent.Reset();
                     var busy = false;
                     for (var i = 0; i < _runners.Count && _running; i++)
                     {
@@ -157,9 +160,8 @@ internal sealed class VcpuThreads
                         busy |= _runners[i].Run();
                     }
 
-                    // All halted: one after the other is looked at again soon, the first is waited for.
                     if (!busy && _running)
-                        _runners[0].Wait(1);
+                        WaitForAny();
                 }
             }
         }
@@ -167,6 +169,17 @@ internal sealed class VcpuThreads
         {
             Fail(e);
         }
+    }
+
+    /// <summary>All halted: waits until one of them is woken.</summary>
+    private void WaitForAny()
+    {
+        // The host waits for at most 64 things at once.
+        const int Most = 64;
+        if (_runners.Count <= Most)
+            _ = WaitHandle.WaitAny([.. _runners.Select(static r => r.WakeEvent.WaitHandle)]);
+        else
+            _runners[0].Wait(1);
     }
 
     /// <summary>Waits to run; false to end.</summary>

@@ -170,6 +170,7 @@ public class MachineLifeTests
         public int Resets { get; private set; }
         public Action? Pending { get; set; }
         public IVcpu Cpu => this;
+        public ManualResetEventSlim WakeEvent { get; } = new(true);
         public int Index => index;
         public ulong ProgramCounter => 0;
         public bool IsHalted => false;

@@ -3,13 +3,17 @@ using Dromaius.Core.Errors;
 using Dromaius.Core.Memory;
 using Dromaius.Cpu.X86;
 using Dromaius.Devices.Interrupts;
+using Dromaius.Jit;
 
 namespace Dromaius.Boards.Pc;
 
 /// <summary>The processors of a PC with their local APICs.</summary>
 internal sealed class X86Processors : IDisposable
 {
+    private const ulong DefaultCacheSize = 128UL << 20;
+
     private readonly Lock _machineLock;
+    private readonly Engine _engine;
     private readonly X86Cpu[] _cpus;
     private readonly IVcpuRunner[] _runners;
 
@@ -20,6 +24,8 @@ internal sealed class X86Processors : IDisposable
         Model = ParseModel(options.Cpu ?? defaultModel, topology, options.Warn);
         _cpus = new X86Cpu[topology.Cpus];
         _runners = new IVcpuRunner[topology.Cpus];
+        _engine = new Engine(X86Layout.Layout, options.CodeCacheSize ?? DefaultCacheSize,
+            options.Accelerator == AcceleratorKind.Interpreter);
         for (var i = 0; i < _cpus.Length; i++)
         {
             var cpu = new X86Cpu(i, Model, machine.Memory, machine.Io, machine.VirtualClock)
@@ -36,6 +42,7 @@ internal sealed class X86Processors : IDisposable
                 PhysicalAddressBits = Model.PhysicalBits,
             };
             cpu.TripleFaulted += _ => machine.RequestReset(EventReason.GuestReset);
+            cpu.Attach(_engine);
             _runners[i] = new X86Runner(cpu);
         }
     }
@@ -70,6 +77,7 @@ internal sealed class X86Processors : IDisposable
     {
         foreach (var runner in _runners)
             runner.Dispose();
+        _engine.Dispose();
     }
 
     private static X86Model ParseModel(string option, CpuTopology topology, Action<string> warn)

@@ -3,21 +3,18 @@ using Dromaius.Cpu.X86;
 
 namespace Dromaius.Boards.Pc;
 
-/// <summary>Runs an x86 processor for the machine's threads.</summary>
+/// <summary>An x86 processor as the machine's threads run it.</summary>
 internal sealed class X86Runner(X86Cpu cpu) : IVcpuRunner
 {
     public IVcpu Cpu => cpu;
 
-    public bool Run() => throw new NotSupportedException("no engine for guest code");
+    public ManualResetEventSlim WakeEvent => cpu.WakeEvent;
 
-    public void Kick() => cpu.Raise(CpuRequest.Work);
+    public bool Run() => cpu.Run();
 
-    public void Wait(int milliseconds)
-    {
-        cpu.WakeEvent.Reset();
-        if (!cpu.HasRequests)
-            cpu.WakeEvent.Wait(milliseconds);
-    }
+    public void Kick() => cpu.Kick();
+
+    public void Wait(int milliseconds) => cpu.Wait(milliseconds);
 
     public void Reset() => cpu.Reset();
 
