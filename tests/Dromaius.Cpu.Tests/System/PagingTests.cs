@@ -48,6 +48,16 @@ public sealed unsafe class PagingTests : IDisposable
     }
 
     [Fact]
+    public void FailedWalksMarkNothing()
+    {
+        _m.EnterLong();
+        _m.Write(SystemMachine.PageTables + 0x1008, 8, (SystemMachine.PageTables + 0x4000) | 7);
+        _m.Write(SystemMachine.PageTables + 0x4000, 8, 0);
+        Assert.Equal((false, 0u), Walk(0x40000000, AccessKind.Read));
+        Assert.Equal(0UL, _m.Read(SystemMachine.PageTables + 0x1008, 8) & 0x20);
+    }
+
+    [Fact]
     public void SmepAndSmap()
     {
         _m.EnterLong();

@@ -32,6 +32,11 @@ public static unsafe partial class SystemHelpers
     public static readonly Helper Arpl =
         new("arpl", &ArplImpl, HelperEffects.All);
 
+    /// <summary>ARPL of the word at offset b of segment a (<see cref="Seg"/>) with source c: stores only when the RPL changes, and
+    /// sets ZF. Makes its own segment checks.</summary>
+    public static readonly Helper ArplMemory =
+        new("arplMemory", &ArplMemoryImpl, HelperEffects.All);
+
     /// <summary>LLDT with selector a.</summary>
     public static readonly Helper Lldt =
         new("lldt", &LldtImpl, HelperEffects.All);
@@ -169,6 +174,22 @@ public static unsafe partial class SystemHelpers
         try
         {
             return cpu.AdjustRpl((ushort)a, (ushort)b);
+        }
+        catch (GuestFaultException fault)
+        {
+            cpu.QueueFault(fault);
+        }
+
+        return 0;
+    }
+
+    [UnmanagedCallersOnly]
+    private static ulong ArplMemoryImpl(void* state, ulong a, ulong b, ulong c, ulong d)
+    {
+        var cpu = X86Cpu.Of(state);
+        try
+        {
+            cpu.AdjustRplInMemory((Seg)a, b, (ushort)c);
         }
         catch (GuestFaultException fault)
         {

@@ -76,6 +76,20 @@ public sealed unsafe partial class X86Cpu
         return adjust ? (ulong)((destination & ~3) | (source & 3)) : destination;
     }
 
+    internal void AdjustRplInMemory(Seg seg, ulong offset, ushort source)
+    {
+        RequireProtectedMode();
+        var destination = (ushort)Load(CheckSegmentAccess(seg, offset, 2, AccessKind.Read), 2);
+        if ((destination & 3) < (source & 3))
+        {
+            var linear = CheckSegmentAccess(seg, offset, 2, AccessKind.Write);
+            Store(linear, 2, (ulong)((destination & ~3) | (source & 3)));
+            SetZero(true);
+        }
+        else
+            SetZero(false);
+    }
+
     internal void LoadLdt(ushort selector)
     {
         RequireProtectedMode();

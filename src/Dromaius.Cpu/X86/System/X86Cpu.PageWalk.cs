@@ -22,6 +22,18 @@ public sealed unsafe partial class X86Cpu
     /// <summary>The page-directory-pointer registers of PAE paging, loaded with CR3.</summary>
     private readonly ulong[] _pdptes = new ulong[4];
 
+    /// <summary>An entry above the leaf that a walk went through.</summary>
+    private struct WalkStep
+    {
+        public byte* Host;
+        public RamBlock? Ram;
+        public ulong Entry;
+    }
+
+    /// <summary>The entries of the walk under way. Their accessed bits are set only when it succeeds, as the 80386 did.</summary>
+    private readonly WalkStep[] _steps = new WalkStep[3];
+    private int _stepCount;
+
     /// <summary>
     /// The physical memory the processor sees now: in system-management mode <see cref="SmmMemory"/> when the board gave one.
     /// </summary>
@@ -66,6 +78,8 @@ public sealed unsafe partial class X86Cpu
         bool found;
         do
         {
+            if (update)
+                _stepCount = 0;
             found = LongMode ? WalkLong(linear, kind, mmuIndex, update, out walk, out errorCode, out var raced)
                 : (State->Cr4 & Cr.Pae) != 0 ? WalkPae((uint)linear, kind, mmuIndex, update, out walk, out errorCode, out raced)
                 : WalkLegacy((uint)linear, kind, mmuIndex, update, out walk, out errorCode, out raced);
@@ -129,8 +143,8 @@ public sealed unsafe partial class X86Cpu
             if (leaf)
                 return Leaf(linear, entry, rights, nx, shift, host, ram, 8, kind, mmuIndex, update, out walk, out errorCode,
                     out raced);
-            if (update && !SetBits(host, ram, 8, entry, PteAccessed))
-                return Raced(out walk, out errorCode, out raced);
+            if (update)
+                NoteStep(host, ram, entry);
             table = entry & PteAddress;
         }
     }
@@ -152,8 +166,8 @@ public sealed unsafe partial class X86Cpu
         var nx = entry & PteNx;
         if (large)
             return Leaf(linear, entry, rights, nx, 21, host, ram, 8, kind, mmuIndex, update, out walk, out errorCode, out raced);
-        if (update && !SetBits(host, ram, 8, entry, PteAccessed))
-            return Raced(out walk, out errorCode, out raced);
+        if (update)
+            NoteStep(host, ram, entry);
 
         slot = (entry & PteAddress) + (((linear >> 12) & 0x1FF) << 3);
         entry = ReadEntry(slot, 8, out host, out ram);
@@ -183,8 +197,8 @@ public sealed unsafe partial class X86Cpu
             return found;
         }
 
-        if (update && !SetBits(host, ram, 4, entry, PteAccessed))
-            return Raced(out walk, out errorCode, out raced);
+        if (update)
+            NoteStep(host, ram, entry);
         slot = (entry & 0xFFFFF000) + (((linear >> 12) & 0x3FF) << 2);
         entry = ReadEntry(slot, 4, out host, out ram);
         if ((entry & PtePresent) == 0)
@@ -201,12 +215,20 @@ public sealed unsafe partial class X86Cpu
         return false;
     }
 
-    private static bool Raced(out PageWalk walk, out uint errorCode, out bool raced)
+    private void NoteStep(byte* host, RamBlock? ram, ulong entry) =>
+        _steps[_stepCount++] = new WalkStep { Host = host, Ram = ram, Entry = entry };
+
+    /// <summary>Marks the entries above the leaf; false if one has changed meanwhile.</summary>
+    private bool MarkSteps(int size)
     {
-        walk = default;
-        errorCode = 0;
-        raced = true;
-        return false;
+        for (var i = 0; i < _stepCount; i++)
+        {
+            ref readonly var step = ref _steps[i];
+            if (!SetBits(step.Host, step.Ram, size, step.Entry, PteAccessed))
+                return false;
+        }
+
+        return true;
     }
 
     /// <summary>Checks the rights of a mapping (SDM volume 3, section 4.6) and marks its entry.</summary>
@@ -263,7 +285,7 @@ public sealed unsafe partial class X86Cpu
             }
 
             var wanted = kind == AccessKind.Write ? PteAccessed | PteDirty : PteAccessed;
-            if (!SetBits(host, ram, size, entry, wanted))
+            if (!MarkSteps(size) || !SetBits(host, ram, size, entry, wanted))
             {
                 raced = true;
                 return false;

@@ -93,7 +93,7 @@ public sealed partial class X86Emitter
             || IsFlat(SegmentOf(insn.MemorySegment)))
             return;
         // No access, or one elsewhere that is checked there.
-        if (insn.Mnemonic is Mnemonic.Lea or Mnemonic.Nop)
+        if (insn.Mnemonic is Mnemonic.Lea or Mnemonic.Nop or Mnemonic.Arpl)
             return;
         if (insn.Mnemonic is Mnemonic.Bt or Mnemonic.Bts or Mnemonic.Btr or Mnemonic.Btc && insn.Op1Kind == OpKind.Register)
             return;

@@ -195,7 +195,11 @@ public sealed partial class X86Emitter
             StoreStack(w, -(i + 1) * size, LoadMemory(w, ToLinear(Seg.Ss, FrameOffset(-i * size))));
         var frame = StackOffset(-size);
         if (level > 0)
-            StoreStack(w, -slots * size, frame);
+        {
+            // The whole register is pushed, also where the stack uses its low 16 bits only.
+            StoreStack(w, -slots * size, StackWidth == W.W ? B.Deposit(Rsp, frame, 0, 16) : frame);
+        }
+
         AddToStack(-(slots * size) - insn.Immediate16);
         WriteGpr(X86Layout.Rbp, StackWidth, frame);
     }

@@ -221,16 +221,19 @@ public sealed partial class X86Emitter
             return;
         }
 
-        var destination = B.ZExt(W.W, LoadOperand(0, W.W));
         var source = B.ZExt(W.W, ReadGpr(Insn.Op1Register));
-        // The store may fault, and flags must not have changed then: the comparison is made here.
+        if (Insn.Op0Kind == OpKind.Memory)
+        {
+            // Stores, and asks for the right to store, only when something changes.
+            CallWithPc(SystemHelpers.ArplMemory, B.Const((int)SegmentOf(Insn.MemorySegment)), EffectiveOffset(), source);
+            return;
+        }
+
+        var destination = B.ZExt(W.W, LoadOperand(0, W.W));
         var result = B.Select(Cond.ULt, W.D, B.And(W.D, destination, B.Const(3)), B.And(W.D, source, B.Const(3)),
             B.Deposit(destination, source, 0, 2), destination);
-        if (Insn.Op0Kind == OpKind.Memory)
-            StoreMemory(W.W, EffectiveAddress(), result);
         SetZero(B.SetCond(Cond.Ne, W.D, result, destination));
-        if (Insn.Op0Kind != OpKind.Memory)
-            WriteGpr(GprNumber(Insn.Op0Register), W.W, result);
+        WriteGpr(GprNumber(Insn.Op0Register), W.W, result);
     }
 
     private void DescriptorTable(Helper helper)
