@@ -32,6 +32,10 @@ public static unsafe partial class SystemHelpers
     public static readonly Helper Arpl =
         new("arpl", &ArplImpl, HelperEffects.All);
 
+    /// <summary>Raises the page fault that a store of b bytes at linear address a would.</summary>
+    public static readonly Helper ProbeWrite =
+        new("probeWrite", &ProbeWriteImpl, HelperEffects.Reads | HelperEffects.MayExit);
+
     /// <summary>ARPL of the word at offset b of segment a (<see cref="Seg"/>) with source c: stores only when the RPL changes, and
     /// sets ZF. Makes its own segment checks.</summary>
     public static readonly Helper ArplMemory =
@@ -174,6 +178,22 @@ public static unsafe partial class SystemHelpers
         try
         {
             return cpu.AdjustRpl((ushort)a, (ushort)b);
+        }
+        catch (GuestFaultException fault)
+        {
+            cpu.QueueFault(fault);
+        }
+
+        return 0;
+    }
+
+    [UnmanagedCallersOnly]
+    private static ulong ProbeWriteImpl(void* state, ulong a, ulong b, ulong c, ulong d)
+    {
+        var cpu = X86Cpu.Of(state);
+        try
+        {
+            cpu.Probe(a, (int)b, AccessKind.Write);
         }
         catch (GuestFaultException fault)
         {

@@ -200,7 +200,14 @@ public sealed partial class X86Emitter
             StoreStack(w, -slots * size, StackWidth == W.W ? B.Deposit(Rsp, frame, 0, 16) : frame);
         }
 
-        AddToStack(-(slots * size) - insn.Immediate16);
+        var change = -(slots * size) - insn.Immediate16;
+        if (insn.Immediate16 != 0)
+        {
+            // ENTER faults when a store at the final stack pointer would (SDM volume 2, ENTER).
+            CallKeepingFlags(SystemHelpers.ProbeWrite, ToLinear(Seg.Ss, StackOffset(change)), B.Const(size));
+        }
+
+        AddToStack(change);
         WriteGpr(X86Layout.Rbp, StackWidth, frame);
     }
 
