@@ -99,7 +99,7 @@ internal static class FpuArithmetic
 
         NoteDenormals(a, b, ref env);
         if (a.Class != FpClass.Normal || b.IsZero)
-            return Float80.Pack(a, 64, ref env);
+            return Float80.FromExact(a);
         // Beyond this any number overflows or underflows.
         const int limit = 0x10000;
         var scale = !FpCore.TryToInteger(b, FpRounding.TowardZero, out var magnitude, out _) || magnitude > limit
@@ -123,10 +123,10 @@ internal static class FpuArithmetic
             return Invalid(ref env);
         NoteDenormals(a, b, ref env);
         if (a.IsZero || b.IsInfinity)
-            return Float80.FromExact(a);
+            return Float80.Pack(a, 64, ref env);
         var distance = a.Exp - b.Exp;
         if (distance < -1)
-            return Float80.FromExact(a);
+            return Float80.Pack(a, 64, ref env);
         var r = a;
         if (distance >= 64)
         {
@@ -134,18 +134,18 @@ internal static class FpuArithmetic
             partial = true;
             var n = distance & 31 | 32;
             var rest = Reduce(a.Hi, b.Hi, n, out _);
-            return Float80.FromExact(FpValue.Normalized(a.Sign, b.Exp + distance - n, rest, 0));
+            return Float80.Pack(FpValue.Normalized(a.Sign, b.Exp + distance - n, rest, 0), 64, ref env);
         }
 
         if (distance < 0)
         {
             // |a| < |b|; the nearest quotient may be 1.
             if (!nearest || !MoreThanHalf(a, b, 0))
-                return Float80.FromExact(a);
+                return Float80.Pack(a, 64, ref env);
             quotient = 1;
             var other = b;
             other.Sign = !a.Sign;
-            return Float80.FromExact(FpCore.Add(a, other, FpRounding.Nearest));
+            return Float80.Pack(FpCore.Add(a, other, FpRounding.Nearest), 64, ref env);
         }
 
         var remainder = Reduce(a.Hi, b.Hi, distance, out quotient);

@@ -14,6 +14,9 @@ internal static class FpuTranscendental
     // Series stop when a term no longer reaches 2^-SeriesBits of the sum.
     private const int SeriesBits = 100;
 
+    // Below this the sine and the tangent of x are taken to be x, as processors do, in all rounding modes.
+    private const int TinyExponent = -66;
+
     private static readonly FpValue One = FpValue.FromInteger(1);
 
     /// <summary>Sine, cosine, both, or tangent and 1, of a finite number below 2^63.</summary>
@@ -29,6 +32,13 @@ internal static class FpuTranscendental
 
         FpuArithmetic.NoteDenormals(x, x, ref env);
         env.Flags |= FpFlags.Inexact;
+        if (x.Exp < TinyExponent)
+        {
+            first = function == FpuFunction.Cos ? Float80.One(false) : Float80.FromExact(x);
+            second = Float80.One(false);
+            return;
+        }
+
         var r = ReduceAngle(x, out var quadrant);
         var sin = Sine(r);
         var cos = Cosine(r);

@@ -30,7 +30,8 @@ internal static unsafe partial class FpuUnit
             v.Class = FpClass.QuietNan;
         }
 
-        if (Finish(s, ref env))
+        // A denormal is loaded even when it traps.
+        if (Finish(s, ref env) || (env.Flags & FpFlags.Invalid) == 0)
             Push(s, Float80.FromExact(v));
     }
 
@@ -75,6 +76,8 @@ internal static unsafe partial class FpuUnit
         var bits = Encode(s, format, Register(s, 0)->Unpack(), ref env);
         // Of the exceptions a store can raise only PE leaves a result when unmasked.
         var refused = env.Flags & ~env.Masks & ~FpFlags.Inexact;
+        if (refused != 0)
+            env.Flags &= ~FpFlags.Inexact;
         pending = env.Flags | (refused != 0 ? Skip : 0) | (env.RoundedUp ? WentUp : 0);
         return bits;
     }

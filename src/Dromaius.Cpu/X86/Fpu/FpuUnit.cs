@@ -78,17 +78,11 @@ internal static unsafe partial class FpuUnit
     public static void Compare(X86State* s, int src, bool quiet, int pops)
     {
         ClearC1(s);
-        if (IsEmpty(s, 0) || IsEmpty(s, src))
-        {
-            if (!Underflow(s))
-                return;
-            SetConditions(s, C0 | C2 | C3);
-        }
-        else if (!CompareWith(s, Register(s, src)->Unpack(), quiet))
-        {
+        var going = IsEmpty(s, 0) || IsEmpty(s, src)
+            ? CompareEmpty(s)
+            : CompareWith(s, Register(s, src)->Unpack(), quiet);
+        if (!going)
             return;
-        }
-
         for (; pops > 0; pops--)
             Pop(s);
     }
@@ -96,18 +90,8 @@ internal static unsafe partial class FpuUnit
     public static void CompareMemory(X86State* s, FpuFormat format, ulong bits, bool pop)
     {
         ClearC1(s);
-        if (IsEmpty(s, 0))
-        {
-            if (!Underflow(s))
-                return;
-            SetConditions(s, C0 | C2 | C3);
-        }
-        else if (!CompareWith(s, Operand(format, bits), quiet: false))
-        {
-            return;
-        }
-
-        if (pop)
+        var going = IsEmpty(s, 0) ? CompareEmpty(s) : CompareWith(s, Operand(format, bits), quiet: false);
+        if (going && pop)
             Pop(s);
     }
 
@@ -115,18 +99,23 @@ internal static unsafe partial class FpuUnit
     public static void Test(X86State* s)
     {
         ClearC1(s);
-        if (!IsEmpty(s, 0))
+        if (IsEmpty(s, 0))
+            CompareEmpty(s);
+        else
             CompareWith(s, FpValue.Zero(false), quiet: false);
-        else if (Underflow(s))
-            SetConditions(s, C0 | C2 | C3);
+    }
+
+    /// <summary>The condition codes say unordered, masked or not; false when the instruction stops there.</summary>
+    private static bool CompareEmpty(X86State* s)
+    {
+        SetConditions(s, C0 | C2 | C3);
+        return Underflow(s);
     }
 
     private static bool CompareWith(X86State* s, in FpValue b, bool quiet)
     {
         var env = Environment(s);
         var order = FpuArithmetic.Compare(Register(s, 0)->Unpack(), b, !quiet, ref env);
-        if (!Finish(s, ref env))
-            return false;
         SetConditions(s, order switch
         {
             FpOrder.Less => C0,
@@ -134,7 +123,7 @@ internal static unsafe partial class FpuUnit
             FpOrder.Greater => 0,
             _ => C0 | C2 | C3,
         });
-        return true;
+        return Finish(s, ref env);
     }
 
     /// <summary>FCOMI, FUCOMI: gives ZF, PF, CF; bit 31 when they stay as they are (unmasked exception).</summary>
