@@ -161,7 +161,7 @@ public sealed unsafe class FpuUnitTests
             FpuUnit.Function(s, function);
             FpuImage.Write(ours, s);
             var same = ((FpuImage.Status(host) ^ FpuImage.Status(ours)) & ~ignored) == 0
-                && FpuImage.Tags(host) == FpuImage.Tags(ours);
+                && Empty(FpuImage.Tags(host)) == Empty(FpuImage.Tags(ours));
             for (var k = 0; k < 8; k++)
                 same &= IsClose(FpuImage.Register(host, k), FpuImage.Register(ours, k));
             if (!same)
@@ -259,6 +259,9 @@ public sealed unsafe class FpuUnitTests
                 *(ulong*)memory &= 0x807F_FF80_7FFF_FFFF;
         }
     }
+
+    /// <summary>Registers that are empty; the other tags follow from values that may differ a little.</summary>
+    private static int Empty(ushort tags) => tags & tags >> 1 & 0x5555;
 
     private static bool IsClose(Float80 a, Float80 b)
     {

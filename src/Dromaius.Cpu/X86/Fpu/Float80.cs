@@ -130,6 +130,14 @@ public struct Float80
             exp += TrapAdjustment;
         }
 
+        if (exp is > MaxExp or < MinExp)
+        {
+            // Even the moved exponent is out of range (FSCALE).
+            env.Flags |= FpFlags.Inexact;
+            env.RoundedUp = exp > MaxExp;
+            return env.RoundedUp ? Infinity(v.Sign) : Zero(v.Sign);
+        }
+
         if (inexact)
             env.Flags |= FpFlags.Inexact;
         return Encode(v.Sign, exp + Bias, significand << 64 - precision);

@@ -123,7 +123,7 @@ internal static class FpuArithmetic
             return Invalid(ref env);
         NoteDenormals(a, b, ref env);
         if (a.IsZero || b.IsInfinity)
-            return Float80.Pack(a, 64, ref env);
+            return Float80.FromExact(a);
         var distance = a.Exp - b.Exp;
         if (distance < -1)
             return Float80.Pack(a, 64, ref env);

@@ -26,7 +26,7 @@ internal static unsafe class FpuHelpers
     /// <summary>a: format, b: bits, c: pop.</summary>
     public static readonly Helper CompareMemory = new("fpuCompareMemory", &CompareMemoryImpl, HelperEffects.None);
 
-    /// <summary>a: src, b: quiet, c: pop; gives flags, bit 31 for unchanged.</summary>
+    /// <summary>a: src, b: quiet, c: pop; gives flags.</summary>
     public static readonly Helper CompareFlags = new("fpuCompareFlags", &CompareFlagsImpl, HelperEffects.None);
 
     /// <summary>a: a <see cref="FpuSimple"/>, b: its operand.</summary>

@@ -91,10 +91,8 @@ public static partial class FpuTranslator
 
     private static void CompareFlags(X86Emitter e, bool quiet, bool pop)
     {
-        // The old flags serve when an unmasked exception keeps them; OF, SF and AF are cleared otherwise.
-        var old = e.MaterializeFlags();
         var flags = e.B.Call(FpuHelpers.CompareFlags, e.Const(StackRegister(e, 1)), e.Const(quiet ? 1 : 0), e.Const(pop ? 1 : 0));
-        e.SetFlagsFromBits(e.B.Select(Cond.SLt, W.D, flags, e.Const(0), old, flags));
+        e.SetFlagsFromBits(flags);
     }
 
     private static void ConditionalMove(X86Emitter e, ConditionCode condition)

@@ -126,34 +126,28 @@ internal static unsafe partial class FpuUnit
         return Finish(s, ref env);
     }
 
-    /// <summary>FCOMI, FUCOMI: gives ZF, PF, CF; bit 31 when they stay as they are (unmasked exception).</summary>
+    /// <summary>FCOMI, FUCOMI: gives ZF, PF, CF, which change even when an exception is unmasked.</summary>
     public static uint CompareFlags(X86State* s, int src, bool quiet, bool pop)
     {
-        const uint cf = 1, pf = 4, zf = 0x40, unchanged = 0x80000000;
-        var flags = cf | pf | zf;
+        const uint cf = 1, pf = 4, zf = 0x40;
         if (IsEmpty(s, 0) || IsEmpty(s, src))
         {
-            if (!Underflow(s))
-                return unchanged;
-        }
-        else
-        {
-            var env = Environment(s);
-            var order = FpuArithmetic.Compare(Register(s, 0)->Unpack(), Register(s, src)->Unpack(), !quiet, ref env);
-            if (!Finish(s, ref env))
-                return unchanged;
-            flags = order switch
-            {
-                FpOrder.Less => cf,
-                FpOrder.Equal => zf,
-                FpOrder.Greater => 0,
-                _ => flags,
-            };
+            if (Underflow(s) && pop)
+                Pop(s);
+            return cf | pf | zf;
         }
 
-        if (pop)
+        var env = Environment(s);
+        var order = FpuArithmetic.Compare(Register(s, 0)->Unpack(), Register(s, src)->Unpack(), !quiet, ref env);
+        if (Finish(s, ref env) && pop)
             Pop(s);
-        return flags;
+        return order switch
+        {
+            FpOrder.Less => cf,
+            FpOrder.Equal => zf,
+            FpOrder.Greater => 0,
+            _ => cf | pf | zf,
+        };
     }
 
     /// <summary>FXAM.</summary>
