@@ -144,11 +144,11 @@ internal static class FpuTranscendental
             return Float80.Zero(x.Sign);
         if (x.IsInfinity)
             return x.Sign ? Float80.One(true) : Float80.Infinity(false);
-        if (x.Exp > 0 || (x.Exp == 0 && x.Hi << 1 != 0))
-            return Float80.FromExact(x);
-        if (x.Exp == 0)
+        if (x.Exp == 0 && x.Hi << 1 == 0)
             return x.Sign ? Float80.Pack(FpValue.Normalized(true, -1, 1ul << 63, 0), 64, ref env) : Float80.One(false);
         env.Flags |= FpFlags.Inexact;
+        if (x.Exp >= 0)
+            return Float80.FromExact(x);
         // e^y - 1 = y + y^2/2! + ...
         var y = Multiply(x, FpuConstants.LnOf2);
         var sum = y;
@@ -205,10 +205,10 @@ internal static class FpuTranscendental
             return Float80.Infinity(x.Sign != y.Sign);
         if (x.IsZero || y.IsZero)
             return Float80.Zero(x.Sign != y.Sign);
-        // From -1 down the result is undefined.
-        if (x.Sign && x.Exp >= 0)
-            return FpuArithmetic.Invalid(ref env);
         env.Flags |= FpFlags.Inexact;
+        // From -1 down the result is undefined: processors leave x.
+        if (x.Sign && x.Exp >= 0)
+            return Float80.FromExact(x);
         // log(1+x) = 2 atanh(x / (2 + x)).
         var s = Divide(x, Add(FpValue.FromInteger(2), x));
         var log = x.Exp >= -1 ? Log2(Add(One, x), out _) : Multiply(AreaTangentTwice(s), FpuConstants.Log2OfE);

@@ -104,7 +104,7 @@ public static partial class FpuTranslator
     {
         switch (e.Insn.Mnemonic)
         {
-            case Mnemonic.Fld when !HasMemory(e): Simple(e, FpuSimple.Duplicate, StackRegister(e, 0)); break;
+            case Mnemonic.Fld when !HasMemory(e): Simple(e, FpuSimple.Duplicate, StackRegister(e, e.Insn.OpCount - 1)); break;
             case Mnemonic.Fld or Mnemonic.Fild or Mnemonic.Fbld: Load(e); break;
             case Mnemonic.Fst when !HasMemory(e): Simple(e, FpuSimple.Store, StackRegister(e, 0)); break;
             case Mnemonic.Fstp or Mnemonic.Fstpnce when !HasMemory(e): Simple(e, FpuSimple.StorePop, StackRegister(e, 0)); break;

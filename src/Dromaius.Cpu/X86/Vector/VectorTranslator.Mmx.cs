@@ -138,7 +138,6 @@ public static partial class VectorTranslator
                 StoreMmx(e, 0, b.VLdState(W.Q, OffsetOf(e, 1)));
                 return true;
             case Mnemonic.Maskmovq:
-                SetMmxState(e);
                 b.VStState(W.X, VectorHelpers.AOffset, b.VLdState(W.Q, MmxOffset(e, 1)));
                 b.VStState(W.X, VectorHelpers.BOffset, b.VLdState(W.Q, MmxOffset(e, 2)));
                 StoreBytesUnderMask(e);

@@ -31,7 +31,7 @@ public static partial class VectorTranslator
             else
                 EmitCompute(e, FormOf(insn, kind));
         }
-        else if (!(mmx || insn.Mnemonic is Mnemonic.Cvtpi2ps or Mnemonic.Cvtpi2pd ? EmitMmxSpecial(e) : EmitMove(e) || EmitConversion(e) || EmitMemorySpecial(e)))
+        else if (!(mmx ? EmitMmxSpecial(e) : EmitMove(e) || EmitConversion(e) || EmitMemorySpecial(e) || EmitMmxSpecial(e)))
         {
             e.RaiseInvalidOpcode();
         }
@@ -131,7 +131,7 @@ public static partial class VectorTranslator
                 return true;
         }
 
-        return false;
+        return insn.Mnemonic == Mnemonic.Cvtpi2ps;
     }
 
     private static bool Supported(X86Emitter e, in Instruction insn)

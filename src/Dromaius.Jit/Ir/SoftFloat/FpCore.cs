@@ -222,7 +222,9 @@ public static class FpCore
                 return FpClass.Zero;
             }
 
-            ShiftRightJam(ref hi, ref lo, minExp - exp);
+            // For an unmasked underflow only what full precision loses counts as inexact.
+            if (!tiny || (env.Masks & FpFlags.Underflow) != 0)
+                ShiftRightJam(ref hi, ref lo, minExp - exp);
             exp = minExp;
         }
 
@@ -235,7 +237,7 @@ public static class FpCore
             env.Flags |= FpFlags.Underflow;
         if (exp > maxExp)
         {
-            env.Flags |= FpFlags.Overflow | FpFlags.Inexact;
+            env.Flags |= (env.Masks & FpFlags.Overflow) != 0 ? FpFlags.Overflow | FpFlags.Inexact : FpFlags.Overflow;
             env.RoundedUp = OverflowsToInfinity(env.Rounding, v.Sign);
             if (env.RoundedUp)
                 return FpClass.Infinity;
