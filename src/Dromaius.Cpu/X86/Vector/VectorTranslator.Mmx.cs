@@ -143,14 +143,12 @@ public static partial class VectorTranslator
                 StoreBytesUnderMask(e);
                 return true;
             case Mnemonic.Cvtpi2ps:
-                // With a memory operand this is no MMX instruction. The upper lanes are zero: converting them raises nothing.
-                var integers = e.IsMemory(1) ? LoadMemory(e, 8, aligned: false) : LoadMmxOperand(e, 1);
-                var singles = Compute(e, VecOps.Info(VecKind.Cvtdq2ps), W.X, integers, Val.None);
+                // The upper lanes are zero: converting them raises nothing.
+                var singles = Compute(e, VecOps.Info(VecKind.Cvtdq2ps), W.X, LoadPair(e), Val.None);
                 b.VStState(W.Q, OffsetOf(e, 0), singles);
                 return true;
             case Mnemonic.Cvtpi2pd:
-                var pair = e.IsMemory(1) ? LoadMemory(e, 8, aligned: false) : LoadMmxOperand(e, 1);
-                var doubles = b.Vec(VecKind.Cvtdq2pd, W.X, pair, Val.None);
+                var doubles = b.Vec(VecKind.Cvtdq2pd, W.X, LoadPair(e), Val.None);
                 b.VStState(W.X, OffsetOf(e, 0), doubles);
                 return true;
             case Mnemonic.Cvtps2pi:
@@ -169,6 +167,10 @@ public static partial class VectorTranslator
                 return false;
         }
     }
+
+    /// <summary>The integers of CVTPI2PS and CVTPI2PD: from memory they are no MMX instructions.</summary>
+    private static Val LoadPair(X86Emitter e) =>
+        e.IsMemory(1) ? LoadMemory(e, 8, aligned: false) : LoadMmxOperand(e, 1);
 
     private static void MoveMmxInteger(X86Emitter e, W w)
     {

@@ -131,7 +131,7 @@ public static partial class VectorTranslator
                 return true;
         }
 
-        return insn.Mnemonic == Mnemonic.Cvtpi2ps;
+        return false;
     }
 
     private static bool Supported(X86Emitter e, in Instruction insn)
