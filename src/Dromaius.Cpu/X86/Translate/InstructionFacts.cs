@@ -98,7 +98,10 @@ internal sealed class InstructionFacts
         {
             var insn = default(Instruction);
             insn.Code = (Code)i;
+            var read = insn.RflagsRead;
             var modified = insn.RflagsModified;
+            if (((Code)i).Mnemonic() is Mnemonic.Rcl or Mnemonic.Rcr)
+                read |= RflagsBits.CF;
             if (IsShift(((Code)i).Mnemonic()))
             {
                 // The table must not depend on the immediate of the sample.
@@ -107,7 +110,10 @@ internal sealed class InstructionFacts
                     : Arithmetic;
             }
 
-            flags[i] = ((byte)(insn.RflagsRead & Arithmetic), (byte)(modified & Arithmetic));
+            // Flags that the manual leaves undefined but processors and these translations keep.
+            if (((Code)i).Mnemonic() is Mnemonic.Bt or Mnemonic.Bts or Mnemonic.Btr or Mnemonic.Btc)
+                modified = RflagsBits.CF;
+            flags[i] = ((byte)(read & Arithmetic), (byte)(modified & Arithmetic));
         }
 
         return flags;
