@@ -197,7 +197,11 @@ public sealed unsafe partial class X86Cpu : IEngineClient, ICodeFetcher
 
             unit ??= TranslateUnit(k);
             if (unit == null)
+            {
+                lastExit = 0; // an instruction may have run alone: the exit does not lead here
                 continue;
+            }
+
             if (lastExit != 0)
                 engine.Link(lastExit, unit);
             return unit;
