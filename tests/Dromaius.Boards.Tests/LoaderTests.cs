@@ -43,7 +43,7 @@ public sealed class LoaderTests : IDisposable
     public void Arm64Image()
     {
         var image = new byte[4096];
-        "ARM\x64"u8.CopyTo(image.AsSpan(0x38));
+        "ARM\u0064"u8.CopyTo(image.AsSpan(0x38));
         Fails("another architecture (AArch64)", Options(image));
     }
 
@@ -246,7 +246,7 @@ public sealed class LoaderTests : IDisposable
     private static byte[] Elf(ushort machine, uint physical)
     {
         var file = new byte[0x1100];
-        "\x7FELF"u8.CopyTo(file);
+        "\u007FELF"u8.CopyTo(file);
         file[4] = file[5] = file[6] = 1;
         BinaryPrimitives.WriteUInt16LittleEndian(file.AsSpan(16), 2);
         BinaryPrimitives.WriteUInt16LittleEndian(file.AsSpan(18), machine);

@@ -26,7 +26,7 @@ internal sealed class ElfImage
     /// <summary>First physical address above what is loaded.</summary>
     public ulong High { get; private set; }
 
-    public static bool IsElf(ReadOnlySpan<byte> file) => file.Length >= 20 && file[..4].SequenceEqual("\x7FELF"u8);
+    public static bool IsElf(ReadOnlySpan<byte> file) => file.Length >= 20 && file[..4].SequenceEqual("\u007FELF"u8);
 
     /// <summary>Reads the headers; throws the one-line error for a file that is cut short or for another processor.</summary>
     public static ElfImage Parse(byte[] file, string name)

@@ -70,9 +70,9 @@ internal static class KernelLoader
     /// <summary>Why a file is no kernel that this machine starts.</summary>
     private static string Diagnose(byte[] file)
     {
-        if (file.Length >= 64 && file.AsSpan(0x38, 4).SequenceEqual("ARM\x64"u8))
+        if (file.Length >= 64 && file.AsSpan(0x38, 4).SequenceEqual("ARM\u0064"u8))
             return "it is for another architecture (AArch64)";
-        if (file.Length >= 64 && file.AsSpan(0x38, 4).SequenceEqual("RSC\x05"u8))
+        if (file.Length >= 64 && file.AsSpan(0x38, 4).SequenceEqual("RSC\u0005"u8))
             return "it is for another architecture (RISC-V)";
         if (file.Length >= 0x28 && BinaryPrimitives.ReadUInt32LittleEndian(file.AsSpan(0x24)) == 0x016F_2818)
             return "it is for another architecture (Arm)";
