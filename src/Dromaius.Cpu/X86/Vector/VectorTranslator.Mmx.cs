@@ -202,8 +202,8 @@ public static partial class VectorTranslator
         var source = e.IsMemory(1)
             ? LoadMemory(e, size, aligned: true)
             : e.B.VLdState(X86Emitter.WidthOf(size), OffsetOf(e, 1));
-        var value = Compute(e, VecOps.Info(kind), W.X, source, Val.None);
+        // The MMX state is entered even when #XM follows.
         SetMmxState(e);
-        StoreMmx(e, 0, value);
+        StoreMmx(e, 0, Compute(e, VecOps.Info(kind), W.X, source, Val.None));
     }
 }
