@@ -21,6 +21,7 @@ internal sealed unsafe class GuestProcessor : ICodeFetcher, IDisposable
     private readonly X86Translator _translator;
     private readonly IrBuilder _builder = new(X86Layout.Layout);
     private byte[] _code = [];
+    private ulong _start;
 
     /// <param name="native">Compile to host code instead of interpreting.</param>
     public GuestProcessor(bool native)
@@ -46,20 +47,28 @@ internal sealed unsafe class GuestProcessor : ICodeFetcher, IDisposable
         }
     }
 
-    /// <summary>Executes the instruction on the state, in place.</summary>
-    public void Run(byte[] instruction, MachineState state)
+    /// <summary>Executes code on the state, in place, until it leaves the code or faults.</summary>
+    /// <param name="code">One instruction or more, at the state's address.</param>
+    /// <param name="state">Registers and memory.</param>
+    /// <param name="blockLength">Most instructions that are translated together.</param>
+    public void Run(byte[] code, MachineState state, int blockLength = 1)
     {
-        _code = instruction;
+        _code = code;
+        _start = state.Rip;
         Load(state);
         var s = _cpu.State;
-        _builder.Reset();
-        _ = _translator.Translate(_builder, this, s->Rip, 0, (Mode)s->Mode, 1);
-        if (IrVerifier.Verify(_builder) is { } complaint)
-            throw new InvalidOperationException(complaint);
-        if (_compiler != null)
-            RunNative(s);
-        else
-            _ = IrInterpreter.Compile(_builder).Run(s);
+        do
+        {
+            _builder.Reset();
+            _ = _translator.Translate(_builder, this, s->Rip, 0, (Mode)s->Mode, blockLength);
+            if (IrVerifier.Verify(_builder) is { } complaint)
+                throw new InvalidOperationException(complaint);
+            if (_compiler != null)
+                RunNative(s);
+            else
+                _ = IrInterpreter.Compile(_builder).Run(s);
+        }
+        while (s->Engine.ExitReason == ExitReason.None && s->Rip - _start < (ulong)code.Length && s->Rip != _start);
         Store(state);
     }
 
@@ -68,12 +77,11 @@ internal sealed unsafe class GuestProcessor : ICodeFetcher, IDisposable
 
     public int Fetch(ulong linear, Span<byte> into)
     {
-        var offset = (int)(linear - MachineState.CodeBase);
-        if (linear < MachineState.CodeBase || offset >= 0x100)
+        if (linear - _start >= (ulong)_code.Length)
             return 0;
-        var n = Math.Min(into.Length, 0x100 - offset);
-        for (var i = 0; i < n; i++)
-            into[i] = offset + i < _code.Length ? _code[offset + i] : (byte)0x90;
+        var rest = _code.AsSpan((int)(linear - _start));
+        var n = Math.Min(into.Length, rest.Length);
+        rest[..n].CopyTo(into);
         return n;
     }
 
@@ -108,7 +116,7 @@ internal sealed unsafe class GuestProcessor : ICodeFetcher, IDisposable
         s->Ss = s->Ds = s->Es = new Segment { Limit = uint.MaxValue, Attributes = 0xC0F3, Selector = 0x2B };
         for (var i = 0; i < 16; i++)
             s->Gpr[i] = state.Gpr[i];
-        s->Rip = MachineState.CodeBase;
+        s->Rip = state.Rip;
         s->Eflags = (state.Rflags & 0x400) | 0x202;
         s->CcOp = (ulong)CcOp.Eflags;
         s->CcSrc = state.Rflags & 0x8D5;

@@ -15,10 +15,11 @@ internal sealed unsafe partial class HostProcessor
     private const ulong Context = Region + 0x8000;
     private const ulong Stubs = Region + 0x4000;
     private const int GprAt = 0, FlagsAt = 128, HostStackAt = 136, TrapAt = 144, ExitAt = 152, YmmAt = 256, FxAt = 768,
-        HostFxAt = 1280;
+        HostFxAt = 1280, EntryAt = 168,
+        FaultRipAt = 176;
     private const int FaultExit = PadsAndNext;
     private const int PadsAndNext = MachineState.PadCount + 1;
-    private const int CodeSpan = 0x100;
+    private const int CodeSpan = 0x800;
 
     private static readonly Lazy<HostProcessor> Shared = new(() => new HostProcessor());
     private readonly ulong[] _exits = new ulong[PadsAndNext + 1];
@@ -81,14 +82,16 @@ internal sealed unsafe partial class HostProcessor
     /// <summary>Executes the instruction on the state, in place.</summary>
     public void Run(ReadOnlySpan<byte> instruction, MachineState state)
     {
-        var code = (byte*)MachineState.CodeBase;
-        instruction.CopyTo(new Span<byte>(code, CodeSpan));
+        var start = state.Rip;
+        var code = (byte*)start;
+        instruction.CopyTo(new Span<byte>(code, CodeSpan / 2));
         WriteJump(code + instruction.Length, _exits[0]);
         for (var i = 0; i < MachineState.PadCount; i++)
             WriteJump((byte*)MachineState.Pad(i), _exits[i + 1]);
         var c = (byte*)Context;
         state.Gpr.CopyTo(new Span<ulong>(c + GprAt, 16));
         *(ulong*)(c + FlagsAt) = state.Rflags | 0x202;
+        *(ulong*)(c + EntryAt) = start;
         *(long*)(c + TrapAt) = MachineState.NoTrap;
         state.Ymm.CopyTo(new Span<byte>(c + YmmAt, 512));
         var fx = c + FxAt;
@@ -107,8 +110,8 @@ internal sealed unsafe partial class HostProcessor
         var exit = (int)*(ulong*)(c + ExitAt);
         state.Rip = exit switch
         {
-            0 => MachineState.CodeBase + (ulong)instruction.Length,
-            FaultExit => MachineState.CodeBase,
+            0 => start + (ulong)instruction.Length,
+            FaultExit => *(ulong*)(c + FaultRipAt),
             _ => MachineState.Pad(exit - 1),
         };
         new Span<byte>(c + YmmAt, 512).CopyTo(state.Ymm);
@@ -146,7 +149,7 @@ internal sealed unsafe partial class HostProcessor
         for (var i = 1; i < 16; i++)
             a.mov(Registers[i], __[rax + GprAt + i * 8]);
         a.mov(rax, __[rax + GprAt]);
-        a.jmp(MachineState.CodeBase);
+        a.jmp(__qword_ptr[Context + EntryAt]);
     }
 
     /// <summary>RAX is stored already and holds the number of the exit.</summary>
@@ -187,6 +190,8 @@ internal sealed unsafe partial class HostProcessor
         a.mov(rax, __[rdx + ContextTrap]);
         a.mov(rcx, Context);
         a.mov(__[rcx + TrapAt], rax);
+        a.mov(rax, __[rdx + ContextRip]);
+        a.mov(__[rcx + FaultRipAt], rax);
         a.lea(rax, __[faultExit]);
         a.mov(__[rdx + ContextRip], rax);
         a.ret();

@@ -46,7 +46,7 @@ internal static class InstructionForms
     }
 
     /// <summary>A random instance, encoded; null when there is none.</summary>
-    public static byte[]? Build(Code code, Random random, out Instruction instruction)
+    public static byte[]? Build(Code code, ulong rip, Random random, out Instruction instruction)
     {
         var op = code.ToOpCode();
         for (var tries = 0; tries < 8; tries++)
@@ -56,13 +56,10 @@ internal static class InstructionForms
             if (!TryOperands(op, random, ref instruction))
                 return null;
             Prefixes(op, random, ref instruction);
-            var writer = new ListWriter();
-            var encoder = Encoder.Create(64, writer);
-            if (encoder.TryEncode(instruction, MachineState.CodeBase, out _, out _))
+            if (Encode(instruction, rip) is { } bytes)
             {
-                var bytes = writer.Bytes.ToArray();
                 var decoder = Decoder.Create(64, bytes);
-                decoder.IP = MachineState.CodeBase;
+                decoder.IP = rip;
                 decoder.Decode(out instruction);
                 return instruction.Code == code ? bytes : null;
             }
@@ -70,6 +67,13 @@ internal static class InstructionForms
 
         instruction = default;
         return null;
+    }
+
+    /// <summary>The instruction's bytes at an address; null when it cannot be encoded.</summary>
+    public static byte[]? Encode(in Instruction instruction, ulong rip)
+    {
+        var writer = new ListWriter();
+        return Encoder.Create(64, writer).TryEncode(instruction, rip, out _, out _) ? [.. writer.Bytes] : null;
     }
 
     private static bool Far(OpCodeInfo op)
@@ -262,6 +266,8 @@ internal static class InstructionForms
 
     private static int AnyGpr(Random random)
     {
+        if (random is SequenceRandom sequence)
+            return sequence.Register();
         // The stack pointer as an operand is rare in code and changes where pushes go.
         var n = random.Next(16);
         return n == 4 && random.Next(3) != 0 ? 0 : n;
@@ -270,6 +276,8 @@ internal static class InstructionForms
     private static Register Register8(Random random, in Instruction insn)
     {
         // AH to BH do not go together with anything that needs a REX prefix; the encoder refuses and another try is made.
+        if (random is SequenceRandom sequence && random.Next(4) != 0)
+            return Register.SPL - 4 + sequence.Register() is var r && r < Register.SPL ? Register.AL + (r - Register.SPL + 4) : r;
         return random.Next(4) == 0 ? Register.AH + random.Next(4)
             : random.Next(2) == 0 ? Register.AL + random.Next(4) : Register.SPL + random.Next(12);
     }
@@ -284,6 +292,14 @@ internal static class InstructionForms
     private static void Memory(int i, Random random, ref Instruction insn)
     {
         insn.SetOpKind(i, OpKind.Memory);
+        if (random is SequenceRandom)
+        {
+            insn.MemoryBase = Register.R15;
+            insn.MemoryDisplacement64 = (ulong)(random.Next(-0x100, 0x100) & (random.Next(4) == 0 ? -1 : -16));
+            insn.MemoryDisplSize = 8;
+            return;
+        }
+
         switch (random.Next(10))
         {
             case 0:

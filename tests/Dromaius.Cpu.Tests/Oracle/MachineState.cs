@@ -12,6 +12,9 @@ internal sealed class MachineState
 
     /// <summary>Where the instruction lies, and the places it may branch to.</summary>
     public const ulong CodeBase = 0x2000_1000;
+
+    /// <summary>Where a sequence of instructions lies.</summary>
+    public const ulong SequenceBase = CodeBase + 0x200;
     public const int PadDistance = 64, PadSize = 16, PadCount = 4;
     public const int NoTrap = -1;
 
