@@ -22,6 +22,7 @@ internal sealed unsafe partial class HostProcessor
     private const int CodeSpan = 0x800;
 
     private static readonly Lazy<HostProcessor> Shared = new(() => new HostProcessor());
+    private readonly Lock _gate = new();
     private readonly ulong[] _exits = new ulong[PadsAndNext + 1];
     private readonly delegate* unmanaged<void> _enter;
 
@@ -79,8 +80,14 @@ internal sealed unsafe partial class HostProcessor
         OperatingSystem.IsLinux() && RuntimeInformation.ProcessArchitecture == Architecture.X64
         && System.Runtime.Intrinsics.X86.Avx2.IsSupported;
 
-    /// <summary>Executes the instruction on the state, in place.</summary>
+    /// <summary>Executes the instruction on the state, in place. One caller at a time: code and memory have fixed addresses.</summary>
     public void Run(ReadOnlySpan<byte> instruction, MachineState state)
+    {
+        lock (_gate)
+            RunAlone(instruction, state);
+    }
+
+    private void RunAlone(ReadOnlySpan<byte> instruction, MachineState state)
     {
         var start = state.Rip;
         var code = (byte*)start;
