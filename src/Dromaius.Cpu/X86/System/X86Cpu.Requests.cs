@@ -13,7 +13,8 @@ public sealed unsafe partial class X86Cpu
     /// <summary>After a triple fault: only RESET, INIT, SMI and NMI are looked at; here, the first two.</summary>
     private bool _shutDown;
     private int _flushRequested;
-    private int _secondNmi;
+    private readonly Lock _nmiGate = new();
+    private int _nmis;
     private bool _a20 = true;
 
     /// <summary>Set whenever a request is raised. A halted vCPU resets it, looks at requests and waits.</summary>
@@ -53,12 +54,34 @@ public sealed unsafe partial class X86Cpu
 
     public void Raise(CpuRequest request)
     {
-        var before = (CpuRequest)Interlocked.Or(ref _requests, (int)request);
-        // Of two NMIs that arrive before either is taken, one is served and one is held until its IRET.
-        if ((before & request & CpuRequest.NonMaskable) != 0 && State->NmiBlocked == 0)
-            Volatile.Write(ref _secondNmi, 1);
+        if ((request & CpuRequest.NonMaskable) != 0)
+            RaiseNonMaskable();
+        Interlocked.Or(ref _requests, (int)(request & ~CpuRequest.NonMaskable));
         RequestExit();
         WakeEvent.Set();
+    }
+
+    /// <summary>Of two NMIs that arrive before either is taken, one is served and one is held until its IRET.</summary>
+    private void RaiseNonMaskable()
+    {
+        lock (_nmiGate)
+        {
+            if (_nmis < (State->NmiBlocked != 0 ? 1 : 2))
+                _nmis++;
+            Interlocked.Or(ref _requests, (int)CpuRequest.NonMaskable);
+        }
+    }
+
+    private void TakeNonMaskable()
+    {
+        lock (_nmiGate)
+        {
+            State->NmiBlocked = 1;
+            if (--_nmis > 0)
+                return;
+            _nmis = 0;
+            Lower(CpuRequest.NonMaskable);
+        }
     }
 
     public void Lower(CpuRequest request) => Interlocked.And(ref _requests, ~(int)request);
@@ -86,7 +109,7 @@ public sealed unsafe partial class X86Cpu
         {
             Lower(CpuRequest.Reset | CpuRequest.Init | CpuRequest.StartUp | CpuRequest.SystemManagement
                 | CpuRequest.NonMaskable | CpuRequest.MachineCheck);
-            Volatile.Write(ref _secondNmi, 0);
+            _nmis = 0;
             Reset();
             return State->Halted == 0;
         }
@@ -146,11 +169,8 @@ public sealed unsafe partial class X86Cpu
 
         if ((requests & CpuRequest.NonMaskable) != 0 && State->NmiBlocked == 0)
         {
-            Lower(CpuRequest.NonMaskable);
+            TakeNonMaskable();
             WakeUp();
-            State->NmiBlocked = 1;
-            if (Interlocked.Exchange(ref _secondNmi, 0) != 0)
-                Raise(CpuRequest.NonMaskable);
             DeliverBetweenBlocks(2, 0, false, EventKind.External, State->Rip);
             return;
         }
