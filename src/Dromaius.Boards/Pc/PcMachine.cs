@@ -190,13 +190,17 @@ public sealed partial class PcMachine : Machine
 
     private void AddTimers()
     {
-        var pit = Add(new I8254(VirtualClock));
-        IoRoot.Add(0x40, pit.Ports);
-        var speaker = Add(new PcSpeaker(pit, VirtualClock));
-        IoRoot.Add(0x61, speaker.Port);
+        I8254? pit = null;
+        if (_properties.Pit)
+        {
+            pit = Add(new I8254(VirtualClock));
+            IoRoot.Add(0x40, pit.Ports);
+            IoRoot.Add(0x61, Add(new PcSpeaker(pit, VirtualClock)).Port);
+        }
+
         if (!_properties.Hpet)
         {
-            pit.Irq.Connect(Follow(0));
+            pit?.Irq.Connect(Follow(0));
             _rtc.Irq.Connect(Follow(8));
             return;
         }
@@ -207,8 +211,12 @@ public sealed partial class PcMachine : Machine
         hpet.RtcIrq.Connect(Follow(8));
         for (var i = 0; i < IoApic.PinCount; i++)
             hpet.Irqs[i].Connect(Follow(i));
-        hpet.LegacyReplacementChanged = legacy => pit.IrqDisabled = legacy;
-        pit.Irq.Connect(level => hpet.SetIrq(0, level));
+        if (pit != null)
+        {
+            hpet.LegacyReplacementChanged = legacy => pit.IrqDisabled = legacy;
+            pit.Irq.Connect(level => hpet.SetIrq(0, level));
+        }
+
         _rtc.Irq.Connect(level => hpet.SetIrq(1, level));
     }
 
