@@ -74,7 +74,11 @@ public sealed partial class X86Emitter
     }
 
     /// <summary>Ends the block behind the current instruction.</summary>
-    internal void FallThrough() => ExitTo(NextRip, 0);
+    internal void FallThrough()
+    {
+        SettleFlags(_nextLive);
+        ExitTo(NextRip, 0);
+    }
 
     /// <summary>Emits what the hot path left behind.</summary>
     internal void Finish() => EmitColdPaths();

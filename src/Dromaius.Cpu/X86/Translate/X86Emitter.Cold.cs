@@ -84,7 +84,7 @@ public sealed partial class X86Emitter
             var path = _cold[i];
             SelectInstruction(path.Instruction);
             PlaceLabel(path.Label);
-            _ccOp = Unknown;
+            ForgetFlags();
             B.InsnStart(Rip);
             switch (path.Kind)
             {

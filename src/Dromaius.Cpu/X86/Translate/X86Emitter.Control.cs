@@ -65,14 +65,41 @@ public sealed partial class X86Emitter
         BranchIf(test);
     }
 
+    /// <summary>The end of a block: a pending flag record is stored on the paths that lead to where it is wanted.</summary>
     private void BranchIf(FlagTest test)
     {
-        var taken = B.NewLabel();
-        B.BrCond(test.Cond, test.Width, test.A, test.B, taken);
-        ExitTo(NextRip, 0);
-        PlaceLabel(taken);
-        ExitTo(Insn.NearBranchTarget, 1);
+        var target = Insn.NearBranchTarget;
+        if (_takenLive && _nextLive)
+            FlushFlags();
+        var other = B.NewLabel();
+        if (_pending && _takenLive)
+        {
+            test = test.Negated();
+            B.BrCond(test.Cond, test.Width, test.A, test.B, other);
+            FlushFlags();
+            ExitTo(target, 1);
+            PlaceLabel(other);
+            ExitTo(NextRip, 0);
+        }
+        else
+        {
+            B.BrCond(test.Cond, test.Width, test.A, test.B, other);
+            if (_nextLive)
+                FlushFlags();
+            ExitTo(NextRip, 0);
+            PlaceLabel(other);
+            ExitTo(target, 1);
+        }
+
         Ended = true;
+    }
+
+    /// <summary>A block that ends with one known successor.</summary>
+    private void SettleFlags(bool live)
+    {
+        if (live)
+            FlushFlags();
+        _pending = false;
     }
 
     private void Jump()
@@ -81,6 +108,7 @@ public sealed partial class X86Emitter
         switch (insn.Op0Kind)
         {
             case OpKind.NearBranch16 or OpKind.NearBranch32 or OpKind.NearBranch64:
+                SettleFlags(_takenLive);
                 ExitTo(insn.NearBranchTarget, 0);
                 Ended = true;
                 break;

@@ -57,10 +57,26 @@ public sealed partial class X86Emitter
     private Val FlagSrc => _flagSrc.IsNone ? CcSrcGlobal : _flagSrc;
     private Val FlagSrc2 => _flagSrc2.IsNone ? CcSrc2Global : _flagSrc2;
 
+    // What the global CcOp holds; differs from the record in force only while that one is pending.
+    private int _storedOp;
+
+    // The record in force has not been stored: only an exit whose successor wants it does that.
+    private bool _pending;
+
+    // The current instruction's record is to be left pending.
+    private bool _deferFlags;
+
+    // No register changes between here and the end of the block.
+    private bool _registersStay;
+
+    // Whether the successor behind the taken branch, or behind the end of the block, may look at the flags.
+    private bool _takenLive, _nextLive;
+
     /// <summary>The flags are no longer known in any way.</summary>
     private void ForgetFlags()
     {
-        _ccOp = Unknown;
+        _ccOp = _storedOp = Unknown;
+        _pending = false;
         ForgetFlagOperands();
     }
 
@@ -89,25 +105,57 @@ public sealed partial class X86Emitter
     {
         if (_flagsDead)
             return;
-        if (!dst.IsNone)
-            B.Set(CcDstGlobal, dst);
-        if (!src.IsNone)
-            B.Set(CcSrcGlobal, src);
-        if (!src2.IsNone)
-            B.Set(CcSrc2Global, src2);
-        SetCcOp((int)family + (family == CcOp.Eflags ? 0 : (int)w));
+        var op = (int)family + (family == CcOp.Eflags ? 0 : (int)w);
         ForgetFlagOperands();
+        if (_deferFlags)
+        {
+            // Values that later instructions of the block cannot change.
+            _flagDst = Stable(dst);
+            _flagSrc = src == dst ? _flagDst : Stable(src);
+            _flagSrc2 = Stable(src2);
+            _minuend = Stable(minuend);
+            _ccOp = op;
+            _pending = true;
+            return;
+        }
+
+        StoreFlags(op, dst, src, src2);
         _flagDst = dst;
         _flagSrc = src;
         _flagSrc2 = src2;
         _minuend = minuend;
     }
 
-    private void SetCcOp(int op)
+    private Val Stable(Val value) =>
+        !_registersStay && value.IsValue && value.Id < X86Layout.GlobalCount ? B.Copy(value) : value;
+
+    private void StoreFlags(int op, Val dst, Val src, Val src2)
     {
-        if (_ccOp != op)
+        if (!dst.IsNone)
+            B.Set(CcDstGlobal, dst);
+        if (!src.IsNone)
+            B.Set(CcSrcGlobal, src);
+        if (!src2.IsNone)
+            B.Set(CcSrc2Global, src2);
+        if (_storedOp != op)
             B.Set(CcOpGlobal, B.Const(op));
-        _ccOp = op;
+        _ccOp = _storedOp = op;
+        _pending = false;
+    }
+
+    /// <summary>Stores a record that was left pending. Operands stay at hand.</summary>
+    private void FlushFlags()
+    {
+        if (!_pending)
+            return;
+        // INC and DEC left out the carry that they keep: it follows from the record before them.
+        if ((CcOp)(_ccOp & ~3) is CcOp.Inc or CcOp.Dec)
+        {
+            _flagSrc = B.Call(SystemHelpers.ComputeCarry, _storedOp == Unknown ? CcOpGlobal : B.Const(_storedOp), CcDstGlobal,
+                CcSrcGlobal, CcSrc2Global);
+        }
+
+        StoreFlags(_ccOp, _flagDst, _flagSrc, _flagSrc2);
     }
 
     /// <summary>Sets all arithmetic flags from a value with them in their EFLAGS positions (other bits 0).</summary>
@@ -117,10 +165,10 @@ public sealed partial class X86Emitter
     public void SetLogicFlags(W w, Val result, Val testA = default, Val testB = default)
     {
         SetFlags(CcOp.Logic, w, result);
-        if (_flagsDead)
+        if (_flagsDead || testA.IsNone)
             return;
-        _testA = testA;
-        _testB = testB;
+        _testA = _deferFlags ? Stable(testA) : testA;
+        _testB = testB == testA ? _testA : _deferFlags ? Stable(testB) : testB;
     }
 
     /// <summary>All six arithmetic flags in their EFLAGS positions. Afterwards the state holds them that way.</summary>
@@ -138,7 +186,8 @@ public sealed partial class X86Emitter
         B.Set(CcSrcGlobal, bits);
         B.Set(CcOpGlobal, B.Const(0));
         ForgetFlagOperands();
-        _ccOp = (int)CcOp.Eflags;
+        _ccOp = _storedOp = (int)CcOp.Eflags;
+        _pending = false;
         _flagSrc = bits;
     }
 

@@ -183,7 +183,7 @@ public sealed partial class X86Emitter
     {
         var w = OperandWidth(0);
         var wide = Wide(w);
-        var carry = _flagsDead ? Val.None : CarryForIncrement();
+        var carry = _flagsDead || _deferFlags ? Val.None : CarryForIncrement();
         Val result;
         if (IsLockedMemory)
         {

@@ -119,7 +119,7 @@ public sealed partial class X86Emitter
         {
             B.Set(CcOpGlobal, B.Select(Cond.Eq, W.D, count, zero, _ccOp == Unknown ? CcOpGlobal : B.Const(_ccOp),
                 B.Const(op)));
-            _ccOp = Unknown;
+            _ccOp = _storedOp = Unknown;
         }
 
         B.Set(CcDstGlobal, newDst);

@@ -33,11 +33,20 @@ public sealed partial class X86Emitter
         ForgetFlags();
     }
 
+    /// <summary>Which successors of the block may look at the arithmetic flags.</summary>
+    internal void SetLiveExits(bool taken, bool next)
+    {
+        _takenLive = taken;
+        _nextLive = next;
+    }
+
     /// <summary>Makes an instruction the current one.</summary>
-    internal void SelectInstruction(int index, bool flagsDead = false)
+    internal void SelectInstruction(int index, FlagUse flags = FlagUse.Live)
     {
         _index = index;
-        _flagsDead = flagsDead;
+        _flagsDead = flags == FlagUse.Dead;
+        _deferFlags = flags >= FlagUse.Deferred;
+        _registersStay = flags == FlagUse.DeferredInPlace;
         Rip = Insn.IP;
         NextRip = TruncateRip(Insn.NextIP);
         _offset = _linear = Val.None;

@@ -14,12 +14,14 @@ public sealed class X86Translator
     private readonly CodeWindow _window = new();
     private readonly Decoder _decoder16, _decoder32, _decoder64;
     private readonly Instruction[] _instructions = new Instruction[MaxBlock];
-    private readonly bool[] _flagsDead = new bool[MaxBlock];
+    private readonly FlagUse[] _flagUse = new FlagUse[MaxBlock];
+    private readonly FlagLookahead _lookahead;
 
     public X86Translator(X86Model model)
     {
         _emitter = new X86Emitter(model);
         _facts = new InstructionFacts(model);
+        _lookahead = new FlagLookahead(_facts);
         var options = OptionsFor(model);
         _decoder16 = Decoder.Create(16, _window, options);
         _decoder32 = Decoder.Create(32, _window, options);
@@ -68,23 +70,28 @@ public sealed class X86Translator
                 break;
         }
 
-        return Emit(b, count, failure, rip, maxInsns == 1);
-    }
-
-    private TranslatedBlock Emit(IrBuilder b, int count, DecoderError failure, ulong rip, bool single)
-    {
-        var last = count - 1;
-        var length = (int)(_instructions[last].NextIP - rip);
+        var length = (int)(_instructions[count - 1].NextIP - rip);
         if (length <= 0 || failure != DecoderError.None)
             length = Math.Max(1, _window.Position);
-        FindDeadFlags(count);
+        _lookahead.Reset(linear, length);
+        var precise = maxInsns == 1 || failure != DecoderError.None || (mode & Mode.CodeBreakpoints) != 0;
+        var taken = precise || _lookahead.IsTakenLive(_window, decoder, fetch, _instructions[count - 1], codeBase, !is64);
+        var next = precise || _lookahead.IsNextLive(_window, decoder, fetch, _instructions[count - 1], codeBase, !is64);
+        _emitter.SetLiveExits(taken, next);
+        _lookahead.FindUses(_instructions.AsSpan(0, count), _flagUse, taken, next, precise);
+        return Emit(b, count, length, failure, rip, maxInsns == 1);
+    }
+
+    private TranslatedBlock Emit(IrBuilder b, int count, int length, DecoderError failure, ulong rip, bool single)
+    {
+        var last = count - 1;
         _emitter.SelectInstruction(0);
         b.InsnStart(rip);
         _emitter.CheckCodeLimit(rip + (ulong)length - 1, single);
         var emitted = 0;
         while (emitted < count && !_emitter.Ended)
         {
-            _emitter.SelectInstruction(emitted, _flagsDead[emitted]);
+            _emitter.SelectInstruction(emitted, _flagUse[emitted]);
             if (emitted == last && failure != DecoderError.None)
                 _emitter.EmitUndecodable(length - (int)(_instructions[last].IP - rip) >= CodeWindow.MaxInstruction);
             else
@@ -97,28 +104,13 @@ public sealed class X86Translator
         if (!_emitter.Ended)
             _emitter.FallThrough();
         _emitter.Finish();
-        return new TranslatedBlock(length, emitted, 0, length, false);
+        return new TranslatedBlock(length, emitted, _lookahead.Start, Math.Max(length, _lookahead.End), false);
     }
 
     private TranslatedBlock FetchFault(ulong rip, ulong linear, int length)
     {
         _emitter.EmitFetchFault(rip, linear);
         return new TranslatedBlock(Math.Max(1, length), 1, 0, Math.Max(1, length), true);
-    }
-
-    /// <summary>Finds the instructions whose flags are overwritten before anybody can look at them.</summary>
-    private void FindDeadFlags(int count)
-    {
-        var live = InstructionFacts.Arithmetic;
-        for (var i = count - 1; i >= 0; i--)
-        {
-            ref readonly var insn = ref _instructions[i];
-            var written = InstructionFacts.WrittenBy(insn);
-            _flagsDead[i] = (InstructionFacts.MayWrite(insn) & live) == 0;
-            live = InstructionFacts.CannotLeave(insn) && _facts.Supports(insn)
-                ? (live & ~written) | InstructionFacts.ReadBy(insn)
-                : InstructionFacts.Arithmetic;
-        }
     }
 
     /// <summary>Prefixes mean different instructions on processors without the newer ones.</summary>
