@@ -60,7 +60,7 @@ internal sealed unsafe class GuestProcessor : ICodeFetcher, IDisposable
         do
         {
             _builder.Reset();
-            _ = _translator.Translate(_builder, this, s->Rip, 0, (Mode)s->Mode, blockLength);
+            _ = _translator.Translate(_builder, this, s->Rip, s->CodeBase, (Mode)s->Mode, blockLength);
             if (IrVerifier.Verify(_builder) is { } complaint)
                 throw new InvalidOperationException(complaint);
             if (_compiler != null)
@@ -68,7 +68,8 @@ internal sealed unsafe class GuestProcessor : ICodeFetcher, IDisposable
             else
                 _ = IrInterpreter.Compile(_builder).Run(s);
         }
-        while (s->Engine.ExitReason == ExitReason.None && s->Rip - _start < (ulong)code.Length && s->Rip != _start);
+        while (s->Engine.ExitReason == ExitReason.None && s->Rip + s->CodeBase - _start < (ulong)code.Length
+            && s->Rip + s->CodeBase != _start);
         Store(state);
     }
 
@@ -114,9 +115,23 @@ internal sealed unsafe class GuestProcessor : ICodeFetcher, IDisposable
         s->Xcr0 = 7;
         s->Cs = new Segment { Limit = uint.MaxValue, Attributes = 0xA0FB, Selector = 0x33 };
         s->Ss = s->Ds = s->Es = new Segment { Limit = uint.MaxValue, Attributes = 0xC0F3, Selector = 0x2B };
+        if (state.Bits == 32)
+        {
+            s->Cs.Attributes = 0xC0FB;
+            s->Cs.Selector = 0x23;
+        }
+        else if (state.Bits == 16)
+        {
+            s->Cs = new Segment { Base = state.CodeSegment, Limit = 0xFFFF, Attributes = 0x00FB, Selector = 0x07 };
+            s->Ss = s->Ds = s->Es = new Segment
+            {
+                Base = state.DataSegment, Limit = MachineState.ArenaSize - 1, Attributes = 0x00F3, Selector = 0x0F,
+            };
+        }
+
         for (var i = 0; i < 16; i++)
             s->Gpr[i] = state.Gpr[i];
-        s->Rip = state.Rip;
+        s->Rip = state.Rip - state.CodeSegment;
         s->Eflags = (state.Rflags & 0x400) | 0x202;
         s->CcOp = (ulong)CcOp.Eflags;
         s->CcSrc = state.Rflags & 0x8D5;
@@ -145,7 +160,7 @@ internal sealed unsafe class GuestProcessor : ICodeFetcher, IDisposable
         state.Trap = s->Engine.ExitReason == ExitReason.Exception ? (int)s->ExceptionVector : MachineState.NoTrap;
         for (var i = 0; i < 16; i++)
             state.Gpr[i] = s->Gpr[i];
-        state.Rip = s->Rip;
+        state.Rip = s->Rip + state.CodeSegment;
         state.Rflags = _cpu.ReadEflags();
         new Span<byte>(s->Ymm, 512).CopyTo(state.Ymm);
         state.Mxcsr = s->Mxcsr;

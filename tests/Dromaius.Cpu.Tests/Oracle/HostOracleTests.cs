@@ -13,26 +13,38 @@ namespace Dromaius.Cpu.Tests.Oracle;
 public sealed class HostOracleTests(ITestOutputHelper output)
 {
     private const int MaxReports = 60;
-    private const int PageFault = 14;
+    private const int StackFault = 12, GeneralProtection = 13, PageFault = 14;
     private static readonly int Count = Setting("DROMAIUS_X86_COUNT", 4);
     private static readonly int Seed = Setting("DROMAIUS_X86_SEED", 1);
     private static readonly string Filter = Environment.GetEnvironmentVariable("DROMAIUS_X86_FORMS") ?? "";
 
     [Fact]
-    public void InterpretedInstructionsDoWhatTheHostDoes() => CompareAll(native: false);
+    public void InterpretedInstructionsDoWhatTheHostDoes() => CompareAll(native: false, 64);
 
     [Fact]
-    public void CompiledInstructionsDoWhatTheHostDoes() => CompareAll(native: true);
+    public void CompiledInstructionsDoWhatTheHostDoes() => CompareAll(native: true, 64);
 
-    private void CompareAll(bool native)
+    [Fact]
+    public void Interpreted32BitInstructionsDoWhatTheHostDoes() => CompareAll(native: false, 32);
+
+    [Fact]
+    public void Compiled32BitInstructionsDoWhatTheHostDoes() => CompareAll(native: true, 32);
+
+    [Fact]
+    public void Interpreted16BitInstructionsDoWhatTheHostDoes() => CompareAll(native: false, 16);
+
+    [Fact]
+    public void Compiled16BitInstructionsDoWhatTheHostDoes() => CompareAll(native: true, 16);
+
+    private void CompareAll(bool native, int bits)
     {
-        if (!HostProcessor.IsSupported)
+        if (!HostProcessor.IsSupported || (bits == 16 && !HostProcessor.Instance.Supports16))
             return;
         using var guest = new GuestProcessor(native);
         var (forms, runs, faults, skipped) = (0, 0, 0, 0);
         var reports = new List<string>();
         var failedForms = 0;
-        foreach (var code in InstructionForms.All())
+        foreach (var code in InstructionForms.All(bits))
         {
             if (!code.ToString().Contains(Filter, StringComparison.OrdinalIgnoreCase))
                 continue;
@@ -41,10 +53,11 @@ public sealed class HostOracleTests(ITestOutputHelper output)
             for (var n = 0; n < Count; n++)
             {
                 var random = new Random(HashCode(code, n));
-                if (InstructionForms.Build(code, MachineState.CodeBase, random, out var instruction) is not { } bytes)
+                if (InstructionForms.Build(code, MachineState.CodeBase & (bits == 16 ? 0xFFFFUL : ~0UL), random, out var instruction,
+                    bits) is not { } bytes)
                     continue;
                 built = true;
-                switch (Compare(guest, bytes, instruction, random, out var difference))
+                switch (Compare(guest, bytes, instruction, bits, random, out var difference))
                 {
                     case Outcome.Skipped: skipped++; break;
                     case Outcome.Fault: faults++; break;
@@ -79,12 +92,14 @@ public sealed class HostOracleTests(ITestOutputHelper output)
         Ran, Fault, Skipped,
     }
 
-    private static Outcome Compare(GuestProcessor guest, byte[] bytes, in Instruction instruction, Random random, out string? difference)
+    private static Outcome Compare(GuestProcessor guest, byte[] bytes, in Instruction instruction, int bits, Random random,
+        out string? difference)
     {
         var before = new MachineState();
         var host = new MachineState();
         var actual = new MachineState();
         difference = null;
+        before.Bits = bits;
         StateGenerator.Fill(before, random, instruction);
         before.CopyTo(host);
         before.CopyTo(actual);
@@ -101,6 +116,10 @@ public sealed class HostOracleTests(ITestOutputHelper output)
             trouble = "  " + e + "\n";
         }
 
+        if (host.Trap == GeneralProtection && actual.Trap == StackFault && instruction.MemorySize.GetSize() >= 16)
+            return Outcome.Skipped; // misaligned and beyond the limit of SS: either may come first
+        host.Narrow();
+        actual.Narrow();
         Forget(instruction, host, actual);
         difference = trouble ?? MachineState.Difference(before, host, actual, UndefinedFlags(instruction, before));
         if (difference != null)

@@ -32,33 +32,33 @@ internal static class InstructionForms
     ];
 
     /// <summary>Codes that this harness can build, in Iced's order.</summary>
-    public static IEnumerable<Code> All()
+    public static IEnumerable<Code> All(int bits = 64)
     {
         foreach (var code in Enum.GetValues<Code>())
         {
             var op = code.ToOpCode();
-            if (!op.IsInstruction || !op.Mode64 || op.IsPrivileged || Skipped.Contains(op.Mnemonic)
+            if (!op.IsInstruction || !(bits == 64 ? op.Mode64 : bits == 32 ? op.Mode32 : op.Mode16) || op.IsPrivileged || Skipped.Contains(op.Mnemonic)
                 || op.Encoding is not (EncodingKind.Legacy or EncodingKind.VEX)
-                || code.CpuidFeatures().Any(static f => !Features.Contains(f)) || Far(op))
+                || code.CpuidFeatures().Any(static f => !Features.Contains(f)) || Far(op, bits))
                 continue;
             yield return code;
         }
     }
 
     /// <summary>A random instance, encoded; null when there is none.</summary>
-    public static byte[]? Build(Code code, ulong rip, Random random, out Instruction instruction)
+    public static byte[]? Build(Code code, ulong rip, Random random, out Instruction instruction, int bits = 64)
     {
         var op = code.ToOpCode();
         for (var tries = 0; tries < 8; tries++)
         {
             instruction = default;
             instruction.Code = code;
-            if (!TryOperands(op, random, ref instruction))
+            if (!TryOperands(op, bits, random, ref instruction))
                 return null;
             Prefixes(op, random, ref instruction);
-            if (Encode(instruction, rip) is { } bytes)
+            if (Encode(instruction, rip, bits) is { } bytes)
             {
-                var decoder = Decoder.Create(64, bytes);
+                var decoder = Decoder.Create(bits, bytes);
                 decoder.IP = rip;
                 decoder.Decode(out instruction);
                 return instruction.Code == code ? bytes : null;
@@ -70,25 +70,28 @@ internal static class InstructionForms
     }
 
     /// <summary>The instruction's bytes at an address; null when it cannot be encoded.</summary>
-    public static byte[]? Encode(in Instruction instruction, ulong rip)
+    public static byte[]? Encode(in Instruction instruction, ulong rip, int bits = 64)
     {
         var writer = new ListWriter();
-        return Encoder.Create(64, writer).TryEncode(instruction, rip, out _, out _) ? [.. writer.Bytes] : null;
+        return Encoder.Create(bits, writer).TryEncode(instruction, rip, out _, out _) ? [.. writer.Bytes] : null;
     }
 
-    private static bool Far(OpCodeInfo op)
+    private static bool Far(OpCodeInfo op, int bits)
     {
         for (var i = 0; i < op.OpCount; i++)
         {
             if (op.GetOpKind(i) is OpCodeOperandKind.farbr2_2 or OpCodeOperandKind.farbr4_2 or OpCodeOperandKind.seg_reg
-                or OpCodeOperandKind.br16_1 or OpCodeOperandKind.br16_2 or OpCodeOperandKind.br32_1
-                or OpCodeOperandKind.br32_4 or OpCodeOperandKind.cr_reg or OpCodeOperandKind.dr_reg
-                or OpCodeOperandKind.fs or OpCodeOperandKind.gs)
+                or OpCodeOperandKind.cr_reg or OpCodeOperandKind.dr_reg or OpCodeOperandKind.fs or OpCodeOperandKind.gs
+                or OpCodeOperandKind.es or OpCodeOperandKind.cs or OpCodeOperandKind.ss or OpCodeOperandKind.ds)
+                return true;
+
+            // Where the code is, 16 bits do not reach but in a 16-bit segment.
+            if (op.GetOpKind(i) is OpCodeOperandKind.br16_1 or OpCodeOperandKind.br16_2 && bits != 16)
                 return true;
         }
 
         return op.Code is Code.Jmp_m1616 or Code.Jmp_m1632 or Code.Jmp_m1664 or Code.Call_m1616 or Code.Call_m1632
-            or Code.Call_m1664 or Code.Jmp_rm16 or Code.Call_rm16 or Code.Retnw or Code.Retnw_imm16;
+            or Code.Call_m1664 || (bits != 16 && op.Code is Code.Jmp_rm16 or Code.Call_rm16 or Code.Retnw or Code.Retnw_imm16);
     }
 
     private static void Prefixes(OpCodeInfo op, Random random, ref Instruction insn)
@@ -101,39 +104,39 @@ internal static class InstructionForms
             insn.HasRepnePrefix = true;
     }
 
-    private static bool TryOperands(OpCodeInfo op, Random random, ref Instruction insn)
+    private static bool TryOperands(OpCodeInfo op, int bits, Random random, ref Instruction insn)
     {
         for (var i = 0; i < op.OpCount; i++)
         {
-            if (!TryOperand(op, op.GetOpKind(i), i, random, ref insn))
+            if (!TryOperand(op, op.GetOpKind(i), i, bits, random, ref insn))
                 return false;
         }
 
         return true;
     }
 
-    private static bool TryOperand(OpCodeInfo op, OpCodeOperandKind kind, int i, Random random, ref Instruction insn)
+    private static bool TryOperand(OpCodeInfo op, OpCodeOperandKind kind, int i, int bits, Random random, ref Instruction insn)
     {
         var memory = random.Next(2) == 0;
         switch (kind)
         {
             case OpCodeOperandKind.mem:
             case OpCodeOperandKind.mem_mib:
-                Memory(i, random, ref insn);
+                Memory(i, bits, random, ref insn);
                 return true;
             case OpCodeOperandKind.mem_offs:
                 insn.SetOpKind(i, OpKind.Memory);
                 insn.MemoryBase = Register.None;
-                insn.MemoryDisplacement64 = MachineState.ArenaBase + 0x1000 + (ulong)random.Next(0x1000);
-                insn.MemoryDisplSize = 8;
+                insn.MemoryDisplacement64 = (bits == 16 ? 0 : MachineState.ArenaBase) + 0x1000 + (ulong)random.Next(0x1000);
+                insn.MemoryDisplSize = bits / 8;
                 return true;
             case OpCodeOperandKind.mem_vsib32x:
             case OpCodeOperandKind.mem_vsib64x:
-                Vsib(i, Register.XMM0, random, ref insn);
+                Vsib(i, Register.XMM0, bits, random, ref insn);
                 return true;
             case OpCodeOperandKind.mem_vsib32y:
             case OpCodeOperandKind.mem_vsib64y:
-                Vsib(i, Register.YMM0, random, ref insn);
+                Vsib(i, Register.YMM0, bits, random, ref insn);
                 return true;
             case OpCodeOperandKind.r8_or_mem when memory:
             case OpCodeOperandKind.r16_or_mem when memory:
@@ -142,32 +145,32 @@ internal static class InstructionForms
             case OpCodeOperandKind.mm_or_mem when memory:
             case OpCodeOperandKind.xmm_or_mem when memory:
             case OpCodeOperandKind.ymm_or_mem when memory:
-                Memory(i, random, ref insn);
+                Memory(i, bits, random, ref insn);
                 return true;
             case OpCodeOperandKind.r8_or_mem:
             case OpCodeOperandKind.r8_reg:
             case OpCodeOperandKind.r8_opcode:
-                return Set(ref insn, i, Register8(random, insn));
+                return Set(ref insn, i, Register8(bits, random));
             case OpCodeOperandKind.r16_or_mem:
             case OpCodeOperandKind.r16_reg:
             case OpCodeOperandKind.r16_reg_mem:
             case OpCodeOperandKind.r16_rm:
             case OpCodeOperandKind.r16_opcode:
-                return Set(ref insn, i, Register.AX + AnyGpr(random));
+                return Set(ref insn, i, Register.AX + AnyGpr(bits, random));
             case OpCodeOperandKind.r32_or_mem:
             case OpCodeOperandKind.r32_reg:
             case OpCodeOperandKind.r32_reg_mem:
             case OpCodeOperandKind.r32_rm:
             case OpCodeOperandKind.r32_opcode:
             case OpCodeOperandKind.r32_vvvv:
-                return Set(ref insn, i, Register.EAX + AnyGpr(random));
+                return Set(ref insn, i, Register.EAX + AnyGpr(bits, random));
             case OpCodeOperandKind.r64_or_mem:
             case OpCodeOperandKind.r64_reg:
             case OpCodeOperandKind.r64_reg_mem:
             case OpCodeOperandKind.r64_rm:
             case OpCodeOperandKind.r64_opcode:
             case OpCodeOperandKind.r64_vvvv:
-                return Set(ref insn, i, Register.RAX + AnyGpr(random));
+                return Set(ref insn, i, Register.RAX + AnyGpr(bits, random));
             case OpCodeOperandKind.mm_or_mem:
             case OpCodeOperandKind.mm_reg:
             case OpCodeOperandKind.mm_rm:
@@ -177,13 +180,13 @@ internal static class InstructionForms
             case OpCodeOperandKind.xmm_rm:
             case OpCodeOperandKind.xmm_vvvv:
             case OpCodeOperandKind.xmm_is4:
-                return Set(ref insn, i, Register.XMM0 + random.Next(16));
+                return Set(ref insn, i, Register.XMM0 + random.Next(Registers(bits)));
             case OpCodeOperandKind.ymm_or_mem:
             case OpCodeOperandKind.ymm_reg:
             case OpCodeOperandKind.ymm_rm:
             case OpCodeOperandKind.ymm_vvvv:
             case OpCodeOperandKind.ymm_is4:
-                return Set(ref insn, i, Register.YMM0 + random.Next(16));
+                return Set(ref insn, i, Register.YMM0 + random.Next(Registers(bits)));
             case OpCodeOperandKind.al:
                 return Set(ref insn, i, Register.AL);
             case OpCodeOperandKind.cl:
@@ -241,18 +244,28 @@ internal static class InstructionForms
                 insn.Immediate64 = StateGenerator.Integer(random);
                 return true;
             case OpCodeOperandKind.seg_rSI:
-                insn.SetOpKind(i, OpKind.MemorySegRSI);
+                insn.SetOpKind(i, bits == 64 ? OpKind.MemorySegRSI : bits == 32 ? OpKind.MemorySegESI : OpKind.MemorySegSI);
                 return true;
             case OpCodeOperandKind.es_rDI:
-                insn.SetOpKind(i, OpKind.MemoryESRDI);
+                insn.SetOpKind(i, bits == 64 ? OpKind.MemoryESRDI : bits == 32 ? OpKind.MemoryESEDI : OpKind.MemoryESDI);
                 return true;
             case OpCodeOperandKind.seg_rDI:
-                insn.SetOpKind(i, OpKind.MemorySegRDI);
+                insn.SetOpKind(i, bits == 64 ? OpKind.MemorySegRDI : bits == 32 ? OpKind.MemorySegEDI : OpKind.MemorySegDI);
                 return true;
             case OpCodeOperandKind.seg_rBX_al:
                 insn.SetOpKind(i, OpKind.Memory);
-                insn.MemoryBase = Register.RBX;
+                insn.MemoryBase = bits == 64 ? Register.RBX : bits == 32 ? Register.EBX : Register.BX;
                 insn.MemoryIndex = Register.AL;
+                return true;
+            case OpCodeOperandKind.br16_1:
+            case OpCodeOperandKind.br16_2:
+                insn.SetOpKind(i, OpKind.NearBranch16);
+                insn.NearBranch16 = (ushort)MachineState.Pad(random.Next(MachineState.PadCount));
+                return true;
+            case OpCodeOperandKind.br32_1:
+            case OpCodeOperandKind.br32_4:
+                insn.SetOpKind(i, OpKind.NearBranch32);
+                insn.NearBranch32 = (uint)MachineState.Pad(random.Next(MachineState.PadCount)) & (bits == 16 ? 0xFFFF : uint.MaxValue);
                 return true;
             case OpCodeOperandKind.br64_1:
             case OpCodeOperandKind.br64_4:
@@ -264,20 +277,22 @@ internal static class InstructionForms
         }
     }
 
-    private static int AnyGpr(Random random)
+    private static int AnyGpr(int bits, Random random)
     {
         if (random is SequenceRandom sequence)
             return sequence.Register();
         // The stack pointer as an operand is rare in code and changes where pushes go.
-        var n = random.Next(16);
+        var n = random.Next(Registers(bits));
         return n == 4 && random.Next(3) != 0 ? 0 : n;
     }
 
-    private static Register Register8(Random random, in Instruction insn)
+    private static Register Register8(int bits, Random random)
     {
         // AH to BH do not go together with anything that needs a REX prefix; the encoder refuses and another try is made.
         if (random is SequenceRandom sequence && random.Next(4) != 0)
             return Register.SPL - 4 + sequence.Register() is var r && r < Register.SPL ? Register.AL + (r - Register.SPL + 4) : r;
+        if (bits != 64)
+            return Register.AL + random.Next(8);
         return random.Next(4) == 0 ? Register.AH + random.Next(4)
             : random.Next(2) == 0 ? Register.AL + random.Next(4) : Register.SPL + random.Next(12);
     }
@@ -289,9 +304,15 @@ internal static class InstructionForms
         return true;
     }
 
-    private static void Memory(int i, Random random, ref Instruction insn)
+    private static void Memory(int i, int bits, Random random, ref Instruction insn)
     {
         insn.SetOpKind(i, OpKind.Memory);
+        if (bits != 64)
+        {
+            LegacyMemory(bits, random, ref insn);
+            return;
+        }
+
         if (random is SequenceRandom)
         {
             insn.MemoryBase = Register.R15;
@@ -338,11 +359,59 @@ internal static class InstructionForms
         }
     }
 
-    private static void Vsib(int i, Register first, Random random, ref Instruction insn)
+    /// <summary>32-bit addresses in both, and in 16-bit segments the eight forms of the 8086.</summary>
+    private static void LegacyMemory(int bits, Random random, ref Instruction insn)
+    {
+        if (bits == 16 && random.Next(4) != 0)
+        {
+            (insn.MemoryBase, insn.MemoryIndex) = random.Next(8) switch
+            {
+                0 => (Register.BX, Register.SI),
+                1 => (Register.BX, Register.DI),
+                2 => (Register.BP, Register.SI),
+                3 => (Register.BP, Register.DI),
+                4 => (Register.SI, Register.None),
+                5 => (Register.DI, Register.None),
+                6 => (Register.BP, Register.None),
+                _ => (Register.BX, Register.None),
+            };
+            insn.MemoryDisplSize = random.Next(3);
+            insn.MemoryDisplacement64 = insn.MemoryDisplSize switch
+            {
+                1 => (ushort)random.Next(-128, 128),
+                2 => (ushort)random.Next(-0x400, 0x400),
+                _ => 0UL,
+            };
+            return;
+        }
+
+        insn.MemoryBase = Register.EAX + random.Next(8);
+        if (random.Next(2) == 0)
+        {
+            int index;
+            do
+                index = random.Next(8);
+            while (index == 4 || index == insn.MemoryBase - Register.EAX);
+            insn.MemoryIndex = Register.EAX + index;
+            insn.MemoryIndexScale = 1 << random.Next(4);
+        }
+
+        insn.MemoryDisplSize = random.Next(3) switch { 0 => 0, 1 => 1, _ => 4 };
+        insn.MemoryDisplacement64 = insn.MemoryDisplSize switch
+        {
+            1 => (uint)random.Next(-128, 128),
+            4 => (uint)random.Next(-0x400, 0x400),
+            _ => 0UL,
+        };
+    }
+
+    private static int Registers(int bits) => bits == 64 ? 16 : 8;
+
+    private static void Vsib(int i, Register first, int bits, Random random, ref Instruction insn)
     {
         insn.SetOpKind(i, OpKind.Memory);
-        insn.MemoryBase = Register.RAX + random.Next(16);
-        insn.MemoryIndex = first + random.Next(16);
+        insn.MemoryBase = (bits == 64 ? Register.RAX : Register.EAX) + random.Next(Registers(bits));
+        insn.MemoryIndex = first + random.Next(Registers(bits));
         insn.MemoryIndexScale = 1 << random.Next(4);
         if (random.Next(2) == 0)
         {

@@ -20,6 +20,8 @@ internal sealed class MachineState
 
     private const ulong ComparedFlags = 0xCD5;
 
+    /// <summary>64: long mode. 32: flat compatibility mode. 16: compatibility mode with 16-bit segments that have bases and limits.</summary>
+    public int Bits = 64;
     public readonly ulong[] Gpr = new ulong[16];
     public ulong Rflags;
     public ulong Rip;
@@ -35,7 +37,22 @@ internal sealed class MachineState
     public readonly byte[] Memory = new byte[ArenaSize];
     public int Trap = NoTrap;
 
+    /// <summary>Base of CS.</summary>
+    public ulong CodeSegment => Bits == 16 ? CodeBase & ~0xFFFUL & ~0x1000UL : 0;
+
+    /// <summary>Base of DS, ES and SS.</summary>
+    public ulong DataSegment => Bits == 16 ? ArenaBase : 0;
+
     public static ulong Pad(int n) => CodeBase + PadDistance + (ulong)(n * PadSize);
+
+    /// <summary>Drops what code of this width cannot see.</summary>
+    public void Narrow()
+    {
+        if (Bits == 64)
+            return;
+        for (var i = 0; i < 16; i++)
+            Gpr[i] = i < 8 ? (uint)Gpr[i] : 0;
+    }
 
     public void CopyTo(MachineState other)
     {
@@ -43,6 +60,7 @@ internal sealed class MachineState
         Ymm.CopyTo(other.Ymm, 0);
         Fp.CopyTo(other.Fp, 0);
         Memory.CopyTo(other.Memory, 0);
+        other.Bits = Bits;
         (other.Rflags, other.Rip, other.Mxcsr, other.Trap) = (Rflags, Rip, Mxcsr, Trap);
         (other.FpControl, other.FpStatus, other.FpTags) = (FpControl, FpStatus, FpTags);
     }

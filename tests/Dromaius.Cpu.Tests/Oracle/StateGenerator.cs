@@ -84,6 +84,7 @@ internal static class StateGenerator
         }
 
         Place(s, random, insn);
+        s.Narrow();
     }
 
     private static void Fpu(MachineState s, Random random)
@@ -148,12 +149,14 @@ internal static class StateGenerator
     /// <summary>Sets the registers that address memory.</summary>
     private static void Place(MachineState s, Random random, in Instruction insn)
     {
-        s.Gpr[Rsp] = MachineState.ArenaBase + 0x2000 + (ulong)random.Next(-16, 16) * 8;
+        s.Gpr[Rsp] = MachineState.ArenaBase - s.DataSegment + 0x2000 + (ulong)random.Next(-16, 16) * 8;
         var mask = insn.IsStringInstruction || insn.Mnemonic is Mnemonic.Maskmovdqu or Mnemonic.Vmaskmovdqu or Mnemonic.Maskmovq;
         if (mask)
         {
-            s.Gpr[Rsi] = InstructionForms.Target(random);
-            s.Gpr[Rdi] = random.Next(3) == 0 ? s.Gpr[Rsi] + (ulong)random.Next(-24, 24) : InstructionForms.Target(random);
+            s.Gpr[Rsi] = InstructionForms.Target(random) - s.DataSegment;
+            s.Gpr[Rdi] = random.Next(3) == 0
+                ? s.Gpr[Rsi] + (ulong)random.Next(-24, 24)
+                : InstructionForms.Target(random) - s.DataSegment;
             if (insn.IsStringInstruction)
                 s.Gpr[Rcx] = (ulong)random.Next(40);
             if (random.Next(2) == 0)
@@ -162,7 +165,7 @@ internal static class StateGenerator
                 var value = (byte)random.Next(256);
                 s.Memory.AsSpan(0x1700, 0x1200).Fill(value);
                 s.Gpr[Rax] = value * 0x0101010101010101UL;
-                s.Memory[(int)(s.Gpr[Rdi] - MachineState.ArenaBase) + random.Next(-64, 64)] ^= 0x55;
+                s.Memory[(int)(s.Gpr[Rdi] + s.DataSegment - MachineState.ArenaBase) + random.Next(-64, 64)] ^= 0x55;
             }
         }
 
@@ -170,10 +173,10 @@ internal static class StateGenerator
         {
             case Mnemonic.Enter:
             case Mnemonic.Leave:
-                s.Gpr[Rbp] = MachineState.ArenaBase + 0x2000 + (ulong)random.Next(-16, 16) * 8;
+                s.Gpr[Rbp] = MachineState.ArenaBase - s.DataSegment + 0x2000 + (ulong)random.Next(-16, 16) * 8;
                 break;
             case Mnemonic.Xlatb:
-                s.Gpr[Rbx] = InstructionForms.Target(random);
+                s.Gpr[Rbx] = InstructionForms.Target(random) - s.DataSegment;
                 return;
             case Mnemonic.Loop:
             case Mnemonic.Loope:
@@ -195,7 +198,7 @@ internal static class StateGenerator
 
         Address(s, random, insn);
         if (insn.Op0Kind == OpKind.Memory && insn.Mnemonic is Mnemonic.Cmpxchg or Mnemonic.Cmpxchg8b or Mnemonic.Cmpxchg16b
-            && random.Next(2) == 0 && insn.GetVirtualAddress(0, 0, (r, _, _) => Value(s, r)) - MachineState.ArenaBase is < 0x3000 and var at)
+            && random.Next(2) == 0 && insn.GetVirtualAddress(0, 0, (r, _, _) => Value(s, r)) + s.DataSegment - MachineState.ArenaBase is < 0x3000 and var at)
         {
             // Equal values are rare by chance.
             var span = s.Memory.AsSpan((int)at, 16);
@@ -216,7 +219,9 @@ internal static class StateGenerator
             hasMemory |= insn.GetOpKind(i) == OpKind.Memory;
         if (!hasMemory || insn.MemoryBase is Register.None or Register.RIP or Register.EIP)
             return;
-        var target = InstructionForms.Target(random);
+        var target = InstructionForms.Target(random) - s.DataSegment;
+        if (s.Bits == 16 && random.Next(20) == 0)
+            target = (ulong)random.Next(0x3FE0, 0x4008); // across the limit
         if (insn.Mnemonic is Mnemonic.Bt or Mnemonic.Bts or Mnemonic.Btr or Mnemonic.Btc && insn.Op1Kind == OpKind.Register)
         {
             // The bit number reaches beyond the operand.
@@ -246,6 +251,8 @@ internal static class StateGenerator
             var index = insn.MemoryIndex.GetFullRegister() - Register.RAX;
             if (index != Rsp && !IsBitNumber(insn, insn.MemoryIndex))
                 s.Gpr[index] = (ulong)random.Next(-0x100, 0x100);
+            if (insn.MemoryIndex < Register.EAX)
+                s.Gpr[index] = (ushort)s.Gpr[index] | Integer(random) << 16;
             offset += s.Gpr[index] * scale;
         }
 
@@ -253,6 +260,12 @@ internal static class StateGenerator
         if (number == Rsp)
             return; // the stack lies in the arena
         s.Gpr[number] = target - offset;
+        if (insn.MemoryBase < Register.EAX)
+        {
+            s.Gpr[number] = (ushort)s.Gpr[number] | Integer(random) << 16;
+            return;
+        }
+
         if (insn.MemoryBase < Register.RAX && random.Next(2) == 0)
         {
             // 32-bit addresses: what the upper halves hold must not matter.
@@ -267,17 +280,17 @@ internal static class StateGenerator
     /// <summary>Makes indirect branches and returns lead to a landing pad.</summary>
     private static void Branch(MachineState s, Random random, in Instruction insn)
     {
-        var pad = MachineState.Pad(random.Next(MachineState.PadCount));
+        var pad = MachineState.Pad(random.Next(MachineState.PadCount)) - s.CodeSegment;
         switch (insn.FlowControl)
         {
             case FlowControl.Return:
-                BinaryPrimitives.WriteUInt64LittleEndian(s.Memory.AsSpan((int)(s.Gpr[Rsp] - MachineState.ArenaBase)), pad);
+                BinaryPrimitives.WriteUInt64LittleEndian(s.Memory.AsSpan((int)(s.Gpr[Rsp] + s.DataSegment - MachineState.ArenaBase)), pad);
                 break;
             case FlowControl.IndirectBranch or FlowControl.IndirectCall when insn.Op0Kind == OpKind.Register:
                 s.Gpr[insn.Op0Register.GetFullRegister() - Register.RAX] = pad;
                 break;
             case FlowControl.IndirectBranch or FlowControl.IndirectCall:
-                var address = insn.GetVirtualAddress(0, 0, (r, _, _) => Value(s, r)) - MachineState.ArenaBase;
+                var address = insn.GetVirtualAddress(0, 0, (r, _, _) => Value(s, r)) + s.DataSegment - MachineState.ArenaBase;
                 if (address < MachineState.ArenaSize - 8)
                     BinaryPrimitives.WriteUInt64LittleEndian(s.Memory.AsSpan((int)address), pad);
                 break;
@@ -288,6 +301,7 @@ internal static class StateGenerator
     {
         if (r.IsSegmentRegister())
             return 0;
-        return r >= Register.RAX && r <= Register.R15 ? s.Gpr[r - Register.RAX] : (uint)s.Gpr[r.GetFullRegister() - Register.RAX];
+        var value = s.Gpr[r.GetFullRegister() - Register.RAX];
+        return r >= Register.RAX ? value : r >= Register.EAX ? (uint)value : (ushort)value;
     }
 }
