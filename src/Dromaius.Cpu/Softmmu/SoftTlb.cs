@@ -26,6 +26,12 @@ public interface ITlbOwner
     /// set) and make the store again.
     /// </summary>
     bool BeforeCodeWrite(RamBlock ram, ulong offset, int length);
+
+    /// <summary>A data breakpoint lies in the page of an address: accesses take the slow path and are told.</summary>
+    bool IsPageWatched(ulong address);
+
+    /// <summary>An access to a watched page is made.</summary>
+    void NoteDataAccess(ulong address, int size, AccessKind kind);
 }
 
 /// <summary>
@@ -270,6 +276,13 @@ public sealed unsafe class SoftTlb : IDisposable
             e->Read = page | TlbEntry.Device;
             e->Write = walk.Writable ? page | TlbEntry.Device : TlbEntry.Invalid;
         }
+
+        if (kind != AccessKind.Execute && _owner.IsPageWatched(page))
+        {
+            e->Read |= TlbEntry.NotDirty;
+            if ((e->Write & (TlbEntry.Device | TlbEntry.ReadOnlyMemory)) == 0)
+                e->Write |= TlbEntry.NotDirty;
+        }
     }
 
     /// <summary>
@@ -319,7 +332,7 @@ public sealed unsafe class SoftTlb : IDisposable
         if ((address & 0xFFF) + (ulong)size > 0x1000)
         {
             // Both pages must answer before a device register is read.
-            if (Find(address, false, mode) == null || Find(Next(address, size - 1), false, mode) == null)
+            if (Find(address, false, mode) == null || Find(Next(address, size - 1) & PageMask, false, mode) == null)
                 return false;
             for (var i = 0; i < size; i++)
             {
@@ -334,6 +347,8 @@ public sealed unsafe class SoftTlb : IDisposable
         var e = Find(address, false, mode);
         if (e == null)
             return false;
+        if ((e->Read & TlbEntry.NotDirty) != 0)
+            _owner.NoteDataAccess(address, size, AccessKind.Read);
         if ((e->Read & TlbEntry.Device) != 0)
         {
             value = _owner.PhysicalSpace.Load((e->Physical & PageMask) | (address & 0xFFF), size);
@@ -357,7 +372,7 @@ public sealed unsafe class SoftTlb : IDisposable
     {
         if ((address & 0xFFF) + (ulong)size > 0x1000)
         {
-            if (Find(Next(address, size - 1), true, mode) == null || Find(address, true, mode) == null)
+            if (Find(Next(address, size - 1) & PageMask, true, mode) == null || Find(address, true, mode) == null)
                 return false;
             var first = (int)(0x1000 - (address & 0xFFF));
             if (!MayStore(address, first, mode) || !MayStore(Next(address, first), size - first, mode))
@@ -376,6 +391,8 @@ public sealed unsafe class SoftTlb : IDisposable
             return false;
         if ((e->Write & SlowBits) != 0)
         {
+            if ((e->Read & TlbEntry.NotDirty) != 0)
+                _owner.NoteDataAccess(address, size, AccessKind.Write);
             if ((e->Write & TlbEntry.NotDirty) == 0)
             {
                 _owner.PhysicalSpace.Store((e->Physical & PageMask) | (address & 0xFFF), size, value);
@@ -428,7 +445,7 @@ public sealed unsafe class SoftTlb : IDisposable
             ram.ClearFlag(page, PageFlags.DisplayClean);
         lock (_gate)
         {
-            if (ram.Flags[page] == 0)
+            if (ram.Flags[page] == 0 && (e->Read & TlbEntry.NotDirty) == 0)
                 e->Write &= ~TlbEntry.NotDirty;
         }
 
@@ -438,7 +455,7 @@ public sealed unsafe class SoftTlb : IDisposable
     /// <summary>Checks that an access would be allowed, filling the TLB.</summary>
     public bool TryProbe(ulong address, int size, bool write, int mode) =>
         Find(address, write, mode) != null
-        && ((address & 0xFFF) + (ulong)size <= 0x1000 || Find(Next(address, size - 1), write, mode) != null);
+        && ((address & 0xFFF) + (ulong)size <= 0x1000 || Find(Next(address, size - 1) & PageMask, write, mode) != null);
 
     /// <summary>
     /// Host memory behind an address, good for <paramref name="length"/> bytes to the page's end; false for devices, faults and
@@ -464,9 +481,14 @@ public sealed unsafe class SoftTlb : IDisposable
         var e = Find(address, true, mode);
         if (e == null)
             return false;
-        if ((address & 0xFFF) + (ulong)size <= 0x1000 && (e->Write & TlbEntry.NotDirty) != 0
-            && !Unwatch(e, address, size))
-            return false;
+        if ((address & 0xFFF) + (ulong)size <= 0x1000 && (e->Write & TlbEntry.NotDirty) != 0)
+        {
+            if ((e->Read & TlbEntry.NotDirty) != 0)
+                _owner.NoteDataAccess(address, size, AccessKind.Write);
+            if (!Unwatch(e, address, size))
+                return false;
+        }
+
         if ((address & ((ulong)size - 1)) == 0 && (e->Write & (TlbEntry.Device | TlbEntry.ReadOnlyMemory)) == 0)
         {
             var host = (byte*)(e->Addend + (nint)address);

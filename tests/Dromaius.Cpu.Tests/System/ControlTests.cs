@@ -62,6 +62,7 @@ public sealed unsafe class ControlTests : IDisposable
     [InlineData(0xC0000103u, 5UL)]
     [InlineData(0x1A0u, 0x400C51889UL)]
     [InlineData(0x400u, ulong.MaxValue)]
+    [InlineData(0x402u, ulong.MaxValue)]
     public void MsrRoundTrips(uint index, ulong value)
     {
         _m.EnterProtected();

@@ -8,8 +8,9 @@ namespace Dromaius.Boards.Pc.Loaders;
 /// </summary>
 internal sealed class ProtectedModeStub
 {
-    /// <summary>Where the stub lives: information first.</summary>
-    public const uint Address = 0x9000;
+    /// <summary>Where the stub lives, information first: high in conventional memory, out of the way of kernels that are loaded
+    /// at 0x8000 or so.</summary>
+    public const uint Address = 0x80000;
 
     public const int MapOffset = 0x100, MaxEntries = 64, EntrySize = 24;
 

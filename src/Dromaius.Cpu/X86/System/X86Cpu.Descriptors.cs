@@ -3,6 +3,9 @@ namespace Dromaius.Cpu.X86;
 /// <content>Descriptor-table registers and the instructions that look at descriptors (Intel SDM volume 2).</content>
 public sealed unsafe partial class X86Cpu
 {
+    /// <summary>The type bits of the upper half of a 16-byte descriptor, which must be zero.</summary>
+    private const ulong SystemTypeBits = 0x1F00_0000_0000;
+
     internal void RequirePrivilege()
     {
         if (Cpl != 0)
@@ -109,6 +112,8 @@ public sealed unsafe partial class X86Cpu
             throw invalid(selector);
         if (!d.Present)
             throw notPresent(selector);
+        if (LongMode && (!IsCanonical(d.Base64) || (d.High & SystemTypeBits) != 0))
+            throw invalid(selector);
         State->Ldt = SystemSegment(selector, d);
     }
 
@@ -133,7 +138,7 @@ public sealed unsafe partial class X86Cpu
             throw Gp(selector);
         if (!d.Present)
             throw Np(selector);
-        if (LongMode && (!IsCanonical(d.Base64) || (d.High & 0x1F00_0000_0000) != 0))
+        if (LongMode && (!IsCanonical(d.Base64) || (d.High & SystemTypeBits) != 0))
             throw Gp(selector);
         SetBusy(d, true);
         State->Tr = SystemSegment(selector, d);

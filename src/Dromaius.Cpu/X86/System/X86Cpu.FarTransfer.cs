@@ -140,7 +140,7 @@ public sealed unsafe partial class X86Cpu
                 or Descriptor.CallGate32;
         if (!possible || d.Dpl < Cpl || d.Dpl < (selector & 3))
             throw Gp(selector);
-        if (LongMode && ((d.High >> 40) & 0x1F) != 0)
+        if (LongMode && (d.High & SystemTypeBits) != 0)
             throw Gp(selector);
         if (!d.Present)
             throw Np(selector);

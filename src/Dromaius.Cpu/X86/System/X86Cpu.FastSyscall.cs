@@ -71,6 +71,9 @@ public sealed unsafe partial class X86Cpu
         State->Rip = to64 ? target : (uint)target;
         UpdateMode();
         RecheckRequests();
+
+        // As for SYSCALL, TF counts as it is afterwards.
+        StepTrap(ulong.MaxValue, 2);
     }
 
     internal void Sysenter()

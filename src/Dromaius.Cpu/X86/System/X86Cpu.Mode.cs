@@ -97,6 +97,10 @@ public sealed unsafe partial class X86Cpu
         if (!protectedMode || (!v86 && cpl <= (flags & Eflags.Iopl) >> 12))
             mode |= Mode.IoAllowed;
         mode |= DebugMode(s->Dr[7]);
+
+        // Every instruction clears RF; where no breakpoint could strike it is cleared at once.
+        if ((mode & Mode.CodeBreakpoints) == 0)
+            s->Eflags &= ~(ulong)Eflags.Rf;
         if ((~s->Mxcsr & 0x1F80) != 0)
             mode |= Mode.SimdExceptions;
         if (cpl == 3)

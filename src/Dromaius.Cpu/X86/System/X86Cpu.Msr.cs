@@ -204,8 +204,8 @@ public sealed unsafe partial class X86Cpu
             case 0x277 when Model.Has(X86Feature.Pat):
                 return WritePat(value);
             case >= 0x400 and < 0x400 + (MachineCheckBanks * 4):
-                // Control registers take all or nothing; the others can only be cleared.
-                if (value != 0 && !((index & 3) == 0 && value == ulong.MaxValue))
+                // Control registers take all or nothing, status registers can only be cleared.
+                if (value != 0 && ((index & 3) == 1 || ((index & 3) == 0 && value != ulong.MaxValue)))
                     return false;
                 _machineCheck[index - 0x400] = value;
                 return true;

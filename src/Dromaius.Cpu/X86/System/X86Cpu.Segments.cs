@@ -190,7 +190,10 @@ public sealed unsafe partial class X86Cpu
 
             var conforming = s->IsCode && (s->Type & 4) != 0;
             if (s->IsCodeOrData && !conforming && s->Dpl < cpl)
-                SetNullSegment(seg, 0);
+            {
+                // The hidden base stays: 64-bit kernels count on their GS base surviving a return to user mode.
+                *s = new Segment { Base = s->Base, Unusable = 1 };
+            }
         }
     }
 

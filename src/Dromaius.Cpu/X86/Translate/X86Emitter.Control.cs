@@ -32,8 +32,10 @@ public sealed partial class X86Emitter
                 _skipStepTrap = true;
                 TransferControl(SystemHelpers.Syscall, B.Const(NextRip));
                 break;
-            case Mnemonic.Sysret: TransferControl(SystemHelpers.Sysret, B.Const(4)); break;
-            case Mnemonic.Sysretq: TransferControl(SystemHelpers.Sysret, B.Const(8)); break;
+            case Mnemonic.Sysret or Mnemonic.Sysretq:
+                _skipStepTrap = true;
+                TransferControl(SystemHelpers.Sysret, B.Const(insn.Mnemonic == Mnemonic.Sysretq ? 8 : 4));
+                break;
             case Mnemonic.Sysenter: TransferControl(SystemHelpers.Sysenter); break;
             case Mnemonic.Sysexit: TransferControl(SystemHelpers.Sysexit, B.Const(4)); break;
             case Mnemonic.Sysexitq: TransferControl(SystemHelpers.Sysexit, B.Const(8)); break;
