@@ -13,9 +13,9 @@ internal sealed unsafe partial class X64Compiler
     private static VecFeatures HostVecFeatures()
     {
         var f = VecFeatures.Sse3 | VecFeatures.Ssse3 | VecFeatures.Sse41 | VecFeatures.Sse42;
-        if (System.Runtime.Intrinsics.X86.Aes.IsSupported)
+        if (HostFeatures.Aes)
             f |= VecFeatures.Aes;
-        if (System.Runtime.Intrinsics.X86.Pclmulqdq.IsSupported)
+        if (HostFeatures.Pclmulqdq)
             f |= VecFeatures.Pclmul;
         if (System.Runtime.Intrinsics.X86.X86Base.IsSupported
             && (System.Runtime.Intrinsics.X86.X86Base.CpuId(7, 0).Ebx & 1 << 29) != 0)
