@@ -104,7 +104,8 @@ internal static unsafe class VecFloat
         Finish(v, env);
     }
 
-    public static void FmaScalar<Op, Order, F>(VecArgs* v) where Op : IFmaShape where Order : IFmaOrder where F : struct, IFpFormat
+    public static void FmaScalar<Op, Order, F>(VecArgs* v)
+        where Op : IFmaShape where Order : IFmaOrder where F : struct, IFpFormat
     {
         var env = FpEnv.FromMxcsr(v->Mxcsr);
         v->Dst = v->A;
@@ -199,7 +200,7 @@ internal static unsafe class VecFloat
         v->Dst = default;
         for (var i = 0; i < v->Bytes / 4; i++)
             F16.Store(v->Dst.Q, i, FpConvert.Convert<F32, F16>(F32.Load(v->A.Q, i), ref env));
-        // Denormal singles are far below the smallest half: always inexact, even where an unmasked underflow keeps all their bits.
+        // Denormal singles are far below the smallest half: inexact even where an unmasked underflow keeps all their bits.
         if ((env.Flags & FpFlags.Denormal) != 0)
             env.Flags |= FpFlags.Inexact;
         Finish(v, env);

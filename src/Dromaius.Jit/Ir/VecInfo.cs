@@ -24,7 +24,8 @@ public enum VecForm : byte
     /// <summary>Dst = op(A), imm8, encoded as a store: reg = A, rm = Dst.</summary>
     UnaryImmStore,
 
-    /// <summary>Dst = op(A, imm8), opcode group. Legacy: rm = A = Dst. VEX: vvvv = Dst, rm = A. reg = <see cref="VecInfo.Group"/>.</summary>
+    /// <summary>Dst = op(A, imm8), opcode group in reg (<see cref="VecInfo.Group"/>). Legacy: rm = A = Dst. VEX: vvvv = Dst,
+    /// rm = A.</summary>
     ShiftImm,
 
     /// <summary>Dst = op(A, B, C). VEX only: reg = A = Dst, vvvv = B, rm = C (the FMA operand order).</summary>
@@ -34,7 +35,8 @@ public enum VecForm : byte
     /// <see cref="VecInfo.VexOpcode"/> in map 0F3A (no VEX form when that is 0).</summary>
     Blendv,
 
-    /// <summary>As <see cref="Binary"/>, but the low 32 bits (<see cref="VecInfo.W"/>: 64) of B go through a general register: rm = it.</summary>
+    /// <summary>As <see cref="Binary"/>, but the low 32 bits (<see cref="VecInfo.W"/>: 64) of B go through a general register,
+    /// which is rm.</summary>
     FromGpr,
 
     /// <summary>As <see cref="FromGpr"/> with an imm8.</summary>

@@ -160,7 +160,8 @@ internal static unsafe class VecMoves
             d[i] = (v->Imm >> (i & 7) & 1) != 0 ? b[i] : a[i];
     }
 
-    public static void Blendvps(VecArgs* v) => v->Set(Vector256.ConditionalSelect(v->Cv<int>() >> 31, v->Bv<int>(), v->Av<int>()));
+    public static void Blendvps(VecArgs* v) =>
+        v->Set(Vector256.ConditionalSelect(v->Cv<int>() >> 31, v->Bv<int>(), v->Av<int>()));
 
     public static void Blendvpd(VecArgs* v) =>
         v->Set(Vector256.ConditionalSelect(v->Cv<long>() >> 63, v->Bv<long>(), v->Av<long>()));

@@ -101,7 +101,8 @@ public static unsafe partial class VecOps
 
     /// <summary>Four kinds in the order ps, pd, ss, sd. Scalars take a second operand for their upper lanes.</summary>
     private static void Fp4(VecInfo?[] t, VecKind ps, byte opcode, VecForm form, delegate*<VecArgs*, void> runPs,
-        delegate*<VecArgs*, void> runPd, delegate*<VecArgs*, void> runSs, delegate*<VecArgs*, void> runSd, byte maxLegacyImm = 255)
+        delegate*<VecArgs*, void> runPd, delegate*<VecArgs*, void> runSs, delegate*<VecArgs*, void> runSd,
+        byte maxLegacyImm = 255)
     {
         var scalar = form == Unary ? Binary : form;
         Fp(t, ps, 0, opcode, form, runPs, maxLegacyImm: maxLegacyImm);

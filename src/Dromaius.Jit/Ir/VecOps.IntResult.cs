@@ -16,13 +16,17 @@ public static unsafe partial class VecOps
         Row(t, VecKind.Pextrd, ToGprImmStore, 0x66, 3, 0x16, Sse41, Avx, &VecIntResults.Pextrd, no256: true);
         Row(t, VecKind.Pextrq, ToGprImmStore, 0x66, 3, 0x16, Sse41, Avx, &VecIntResults.Pextrq, no256: true, w: true);
         Row(t, VecKind.Cvtss2si32, ToGpr, 0xF3, 1, 0x2D, Sse2, Avx, &VecIntResults.Cvtss2si32, no256: true, mxcsr: true);
-        Row(t, VecKind.Cvtss2si64, ToGpr, 0xF3, 1, 0x2D, Sse2, Avx, &VecIntResults.Cvtss2si64, no256: true, mxcsr: true, w: true);
+        Row(t, VecKind.Cvtss2si64, ToGpr, 0xF3, 1, 0x2D, Sse2, Avx, &VecIntResults.Cvtss2si64, no256: true, mxcsr: true,
+            w: true);
         Row(t, VecKind.Cvtsd2si32, ToGpr, 0xF2, 1, 0x2D, Sse2, Avx, &VecIntResults.Cvtsd2si32, no256: true, mxcsr: true);
-        Row(t, VecKind.Cvtsd2si64, ToGpr, 0xF2, 1, 0x2D, Sse2, Avx, &VecIntResults.Cvtsd2si64, no256: true, mxcsr: true, w: true);
+        Row(t, VecKind.Cvtsd2si64, ToGpr, 0xF2, 1, 0x2D, Sse2, Avx, &VecIntResults.Cvtsd2si64, no256: true, mxcsr: true,
+            w: true);
         Row(t, VecKind.Cvttss2si32, ToGpr, 0xF3, 1, 0x2C, Sse2, Avx, &VecIntResults.Cvttss2si32, no256: true, mxcsr: true);
-        Row(t, VecKind.Cvttss2si64, ToGpr, 0xF3, 1, 0x2C, Sse2, Avx, &VecIntResults.Cvttss2si64, no256: true, mxcsr: true, w: true);
+        Row(t, VecKind.Cvttss2si64, ToGpr, 0xF3, 1, 0x2C, Sse2, Avx, &VecIntResults.Cvttss2si64, no256: true, mxcsr: true,
+            w: true);
         Row(t, VecKind.Cvttsd2si32, ToGpr, 0xF2, 1, 0x2C, Sse2, Avx, &VecIntResults.Cvttsd2si32, no256: true, mxcsr: true);
-        Row(t, VecKind.Cvttsd2si64, ToGpr, 0xF2, 1, 0x2C, Sse2, Avx, &VecIntResults.Cvttsd2si64, no256: true, mxcsr: true, w: true);
+        Row(t, VecKind.Cvttsd2si64, ToGpr, 0xF2, 1, 0x2C, Sse2, Avx, &VecIntResults.Cvttsd2si64, no256: true, mxcsr: true,
+            w: true);
         Row(t, VecKind.Comiss, ToFlags, 0, 1, 0x2F, Sse2, Avx, &VecIntResults.Comiss, no256: true, mxcsr: true);
         Row(t, VecKind.Comisd, ToFlags, 0x66, 1, 0x2F, Sse2, Avx, &VecIntResults.Comisd, no256: true, mxcsr: true);
         Row(t, VecKind.Ucomiss, ToFlags, 0, 1, 0x2E, Sse2, Avx, &VecIntResults.Ucomiss, no256: true, mxcsr: true);

@@ -7,7 +7,8 @@ namespace Dromaius.Cpu.Tests.Fpu;
 public sealed unsafe class FpuProgramTests : IDisposable
 {
     private const uint Start = 0x4000, Data = 0x6000;
-    private const ulong Cr0Ne = 0x20, Cr0Ts = 8, Cr0Em = 4, Cr0Mp = 2, Cr4OsFxsr = 0x200, Cr4OsXmmExcpt = 0x400, Cr4OsXsave = 0x40000;
+    private const ulong Cr0Ne = 0x20, Cr0Ts = 8, Cr0Em = 4, Cr0Mp = 2;
+    private const ulong Cr4OsFxsr = 0x200, Cr4OsXmmExcpt = 0x400, Cr4OsXsave = 0x40000;
     private readonly ProgramMachine _machine = new();
 
     public FpuProgramTests()

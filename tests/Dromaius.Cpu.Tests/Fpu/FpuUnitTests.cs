@@ -142,7 +142,8 @@ public sealed unsafe class FpuUnitTests
         var (bytes, function) = Approximate[name];
         var code = new HostFpu().Compile(bytes);
         var random = new Random(Seed + name.Length);
-        byte* input = stackalloc byte[128], host = stackalloc byte[128], ours = stackalloc byte[128], memory = stackalloc byte[16];
+        byte* input = stackalloc byte[128], host = stackalloc byte[128], ours = stackalloc byte[128];
+        byte* memory = stackalloc byte[16];
         *(UInt128*)memory = 0;
         var s = (X86State*)System.Runtime.InteropServices.NativeMemory.AlignedAlloc((nuint)sizeof(X86State), 64);
         // Not compared: C1 and PE, and flags of results near the limits.

@@ -4,8 +4,8 @@ using Dromaius.Cpu.X86;
 namespace Dromaius.Cpu.Tests.Fpu;
 
 /// <summary>
-/// Runs one x87 instruction on the host between FRSTOR and FNSAVE. Neither waits, so that even unmasked exceptions are seen in the
-/// saved status instead of being delivered.
+/// Runs one x87 instruction on the host between FRSTOR and FNSAVE. Neither waits, so that even unmasked exceptions are seen in
+/// the saved status instead of being delivered.
 /// </summary>
 internal sealed unsafe class HostFpu
 {

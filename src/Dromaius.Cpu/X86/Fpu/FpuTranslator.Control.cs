@@ -142,7 +142,8 @@ public static partial class FpuTranslator
 
         var requested = isFx ? Val.None : b.Deposit(b.ZExt(W.D, X86Emitter.Rax), X86Emitter.Rdx, 32, 32);
         b.FpSync();
-        e.CallKeepingFlags(FpuHelpers.ExtendedState, e.EffectiveAddress(), e.Const((int)operation), e.Const(wide ? 1 : 0), requested);
+        e.CallKeepingFlags(FpuHelpers.ExtendedState, e.EffectiveAddress(), e.Const((int)operation), e.Const(wide ? 1 : 0),
+            requested);
         if (operation is not (FpuMemory.FxRestore or FpuMemory.XRestore or FpuMemory.XRestoreSupervisor))
             return;
         // MXCSR is new, and with it perhaps the mode.

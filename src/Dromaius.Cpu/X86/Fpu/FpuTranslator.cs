@@ -76,7 +76,8 @@ public static partial class FpuTranslator
     }
 
     /// <summary>
-    /// The last instruction and data pointers. FOP stays: processors without "fopcode compatibility" keep it for unmasked exceptions.
+    /// The last instruction and data pointers. FOP stays: processors without "fopcode compatibility" keep it for unmasked
+    /// exceptions.
     /// </summary>
     private static void NotePointers(X86Emitter e, bool hasMemory)
     {

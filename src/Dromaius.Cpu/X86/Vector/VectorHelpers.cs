@@ -13,7 +13,8 @@ internal readonly record struct GatherOperation(int Dst, int Mask, int Indices, 
         | (Address64 ? 1ul << 32 : 0);
 
     public static GatherOperation Unpack(ulong v) => new((int)v & 15, (int)(v >> 4) & 15, (int)(v >> 8) & 15,
-        (int)(v >> 12) & 15, (int)(v >> 16) & 15, (int)(v >> 20) & 15, (int)(v >> 24) & 15, (Seg)((v >> 28) & 7), (v >> 32 & 1) != 0);
+        (int)(v >> 12) & 15, (int)(v >> 16) & 15, (int)(v >> 20) & 15, (int)(v >> 24) & 15,
+        (Seg)((v >> 28) & 7), (v >> 32 & 1) != 0);
 }
 
 /// <summary>
@@ -170,7 +171,7 @@ internal static unsafe class VectorHelpers
         return 0;
     }
 
-    /// <summary>A fault leaves the elements before it loaded and their masks cleared, so that the instruction can go on.</summary>
+    /// <summary>A fault leaves the elements before it loaded and their masks cleared: the instruction goes on from there.</summary>
     [UnmanagedCallersOnly]
     private static ulong GatherImpl(void* state, ulong a, ulong b, ulong c, ulong d)
     {

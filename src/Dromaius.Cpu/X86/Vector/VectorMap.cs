@@ -3,7 +3,7 @@ using Iced.Intel;
 
 namespace Dromaius.Cpu.X86;
 
-/// <summary>From mnemonics to the operations that compute them, for instructions that are one row of <see cref="VecOps"/>.</summary>
+/// <summary>From mnemonics to operations, for instructions that are one row of <see cref="VecOps"/>.</summary>
 internal static class VectorMap
 {
     private static readonly VecKind[] ByMnemonic = Build();

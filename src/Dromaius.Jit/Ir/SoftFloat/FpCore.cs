@@ -257,7 +257,8 @@ public static class FpCore
     };
 
     /// <summary>
-    /// Rounds to the top bits. Gives whether that lost anything, whether it carried into a new leading bit, and whether it went up.
+    /// Rounds to the top bits. Gives whether that lost anything, whether it carried into a new leading bit, and whether it went
+    /// up.
     /// </summary>
     public static bool RoundTo(ulong hi, ulong lo, int precision, FpRounding rounding, bool sign, out ulong significand,
         out bool carry, out bool up)

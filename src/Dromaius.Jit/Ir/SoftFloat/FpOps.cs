@@ -1,6 +1,6 @@
 namespace Dromaius.Jit.Ir.SoftFloat;
 
-/// <summary>An operation on two encoded numbers with the exceptions and NaN rules of SSE (Intel SDM volume 1, section 11.5).</summary>
+/// <summary>An operation on two encoded numbers with the exceptions and NaN rules of SSE (Intel SDM volume 1, 11.5).</summary>
 public interface IFpBinary
 {
     static abstract ulong Do<F>(ulong a, ulong b, byte imm, ref FpEnv env) where F : struct, IFpFormat;
