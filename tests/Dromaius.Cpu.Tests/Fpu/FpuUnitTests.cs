@@ -5,7 +5,7 @@ using Dromaius.Jit.Ir.SoftFloat;
 namespace Dromaius.Cpu.Tests.Fpu;
 
 /// <summary>x87 instructions against the host: registers, tags, status word with condition codes, memory.</summary>
-public sealed unsafe class FpuUnitTests
+public sealed unsafe class FpuUnitTests : IDisposable
 {
     private delegate void Operation(X86State* s, byte* memory);
 
@@ -93,14 +93,31 @@ public sealed unsafe class FpuUnitTests
 
     private static int Rounds => int.TryParse(Environment.GetEnvironmentVariable("DROMAIUS_ROUNDS"), out var r) ? r : 4000;
 
-    public static TheoryData<string> ExactNames() => [.. Exact.Keys];
+    public static TheoryData<string, bool> ExactNames() => BothWays(Exact.Keys);
 
-    public static TheoryData<string> ApproximateNames() => [.. Approximate.Keys];
+    public static TheoryData<string, bool> ApproximateNames() => BothWays(Approximate.Keys);
+
+    /// <summary>In software, and with the host's x87 at work.</summary>
+    private static TheoryData<string, bool> BothWays(IEnumerable<string> names)
+    {
+        var data = new TheoryData<string, bool>();
+        foreach (var name in names)
+        {
+            data.Add(name, false);
+            data.Add(name, true);
+        }
+
+        return data;
+    }
+
+    /// <summary>Tests of a class run one after the other; others may use either way.</summary>
+    public void Dispose() => FpuHost.Enabled = true;
 
     [Theory]
     [MemberData(nameof(ExactNames))]
-    public void MatchesTheHost(string name)
+    public void MatchesTheHost(string name, bool useHost)
     {
+        FpuHost.Enabled = useHost;
         var (bytes, run) = Exact[name];
         var code = new HostFpu().Compile(bytes);
         var random = new Random(Seed + name.Length);
@@ -137,8 +154,9 @@ public sealed unsafe class FpuUnitTests
 
     [Theory]
     [MemberData(nameof(ApproximateNames))]
-    public void IsCloseToTheHost(string name)
+    public void IsCloseToTheHost(string name, bool useHost)
     {
+        FpuHost.Enabled = useHost;
         var (bytes, function) = Approximate[name];
         var code = new HostFpu().Compile(bytes);
         var random = new Random(Seed + name.Length);

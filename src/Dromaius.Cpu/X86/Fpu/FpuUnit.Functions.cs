@@ -80,6 +80,14 @@ internal static unsafe partial class FpuUnit
             return;
         }
 
+        var host = function switch
+        {
+            FpuFunction.Sqrt => FpuHost.Operation.Sqrt,
+            FpuFunction.RoundToInteger => FpuHost.Operation.RoundToInteger,
+            _ => FpuHost.Operation.PowerMinusOne,
+        };
+        if (TryHost(s, host, Register(s, 0), Register(s, 0), Register(s, 0)))
+            return;
         var env = Environment(s);
         var a = Register(s, 0)->Unpack();
         var r = function switch
@@ -103,7 +111,7 @@ internal static unsafe partial class FpuUnit
                 return;
             Write(s, target, Float80.Indefinite);
         }
-        else
+        else if (!TryHost(s, HostBinary(function), Register(s, 0), Register(s, 1), Register(s, target)))
         {
             var env = Environment(s);
             var x = Register(s, 0)->Unpack();
@@ -123,6 +131,14 @@ internal static unsafe partial class FpuUnit
         if (pop)
             Pop(s);
     }
+
+    private static FpuHost.Operation HostBinary(FpuFunction function) => function switch
+    {
+        FpuFunction.Scale => FpuHost.Operation.Scale,
+        FpuFunction.ArcTangent => FpuHost.Operation.ArcTangent,
+        FpuFunction.YLog2X => FpuHost.Operation.YLog2X,
+        _ => FpuHost.Operation.YLog2XPlusOne,
+    };
 
     /// <summary>C0, C3 and C1 receive the quotient's bits 2, 1 and 0; C2 says that the remainder is partial.</summary>
     private static void Remainder(X86State* s, bool nearest)
@@ -222,6 +238,8 @@ internal static unsafe partial class FpuUnit
             return;
         }
 
+        if (TryHostTrigonometric(s, function, pushes))
+            return;
         Float80 second = default;
         Float80 first;
         if (FpuArithmetic.IsSpecial(v, v, ref env, out first))
@@ -235,5 +253,21 @@ internal static unsafe partial class FpuUnit
         Write(s, 0, first);
         if (pushes)
             Push(s, second);
+    }
+
+    private static bool TryHostTrigonometric(X86State* s, FpuFunction function, bool pushes)
+    {
+        if (!UseHost(s))
+            return false;
+        var results = stackalloc Float80[2];
+        var operation = FpuHost.Operation.Sin + (function - FpuFunction.Sin);
+        var status = FpuHost.Run(operation, Register(s, 0), Register(s, 0), s->FpControl, results);
+        if ((status & ~(uint)s->FpControl & FpFlags.All) != 0)
+            return false;
+        s->FpStatus |= (ushort)(status & (FpFlags.All | C1));
+        Write(s, 0, results[pushes ? 1 : 0]);
+        if (pushes)
+            Push(s, results[0]);
+        return true;
     }
 }

@@ -34,7 +34,7 @@ internal static unsafe partial class FpuUnit
                 return;
             Write(s, dst, Float80.Indefinite);
         }
-        else
+        else if (!TryHost(s, (FpuHost.Operation)op, Register(s, src), Register(s, dst), Register(s, dst)))
         {
             var env = Environment(s);
             var r = Compute(op, Register(s, dst)->Unpack(), Register(s, src)->Unpack(), Precision(s), ref env);
@@ -58,10 +58,35 @@ internal static unsafe partial class FpuUnit
             return;
         }
 
+        var operand = Operand(format, bits);
+        if (operand.Class <= FpClass.Normal && !operand.Denormal)
+        {
+            var exact = Float80.FromExact(operand);
+            if (TryHost(s, (FpuHost.Operation)op, &exact, Register(s, 0), Register(s, 0)))
+                return;
+        }
+
         var env = Environment(s);
-        var r = Compute(op, Register(s, 0)->Unpack(), Operand(format, bits), Precision(s), ref env);
+        var r = Compute(op, Register(s, 0)->Unpack(), operand, Precision(s), ref env);
         if (Finish(s, ref env))
             Write(s, 0, r);
+    }
+
+    /// <summary>An unmasked underflow also reports tiny results that are exact: masking would hide them.</summary>
+    private static bool UseHost(X86State* s) => FpuHost.Enabled && (s->FpControl & FpFlags.Underflow) != 0;
+
+    /// <summary>Computes on the host's x87; false if the guest is to see an unmasked exception, or there is no such host.</summary>
+    private static bool TryHost(X86State* s, FpuHost.Operation operation, Float80* st0, Float80* st1, Float80* target)
+    {
+        if (!UseHost(s))
+            return false;
+        Float80 result;
+        var status = FpuHost.Run(operation, st0, st1, s->FpControl, &result);
+        if ((status & ~(uint)s->FpControl & FpFlags.All) != 0)
+            return false;
+        s->FpStatus |= (ushort)(status & (FpFlags.All | C1));
+        *target = result;
+        return true;
     }
 
     private static Float80 Compute(FpuArith op, in FpValue a, in FpValue b, int precision, ref FpEnv env) => op switch

@@ -1,0 +1,100 @@
+using System.Runtime.InteropServices;
+using Dromaius.Jit.Ir.SoftFloat;
+using NativeMemory = Dromaius.Core.Memory.NativeMemory;
+
+namespace Dromaius.Cpu.X86;
+
+/// <summary>
+/// The host's x87, where it has one: each operation is a few bytes of machine code that load the operands, compute under the
+/// guest's precision and rounding with all exceptions masked, and store result and status. Whenever the guest would see an
+/// unmasked exception the caller computes in software instead.
+/// </summary>
+internal static unsafe class FpuHost
+{
+    public enum Operation : byte
+    {
+        // ST(1) op ST(0), popping.
+        Add, Multiply, Subtract, SubtractReverse, Divide, DivideReverse, ArcTangent, YLog2X, YLog2XPlusOne,
+
+        // ST(0) with ST(1) left.
+        Scale,
+
+        // ST(0) alone.
+        Sqrt, RoundToInteger, PowerMinusOne, Sin, Cos,
+
+        // ST(0) to two results.
+        SinCos, Tangent,
+    }
+
+    private const int CodeSize = 4096, SlotSize = 64;
+    private static readonly byte* Code = Build();
+
+    /// <summary>Off: everything is computed in software.</summary>
+    public static bool Enabled { get; set; } = Code != null;
+
+    /// <param name="results">One or two, the new ST(0) first.</param>
+    /// <returns>The status word: flags and C1.</returns>
+    public static uint Run(Operation operation, Float80* st0, Float80* st1, uint control, Float80* results)
+    {
+        var code = (delegate* unmanaged[SuppressGCTransition]<Float80*, Float80*, Float80*, uint, uint>)(Code
+            + (int)operation * SlotSize);
+        return code(results, st0, st1, control | FpFlags.All);
+    }
+
+    private static byte* Build()
+    {
+        if (RuntimeInformation.ProcessArchitecture != Architecture.X64 || OperatingSystem.IsWindows()
+            || !NativeMemory.TryMapDual("dromaius-x87", CodeSize, out var writable, out var executable))
+            return null;
+        for (var operation = Operation.Add; operation <= Operation.Tangent; operation++)
+            Emit(operation, new Span<byte>(writable + (int)operation * SlotSize, SlotSize));
+        return executable;
+    }
+
+    /// <summary>System V: rdi results, rsi ST(0), rdx ST(1), ecx control word; eax status word.</summary>
+    private static void Emit(Operation operation, Span<byte> code)
+    {
+        var at = 0;
+        Put(code, ref at, 0x51); // push rcx
+        Put(code, ref at, 0xD9, 0x2C, 0x24); // fldcw [rsp]
+        if (operation <= Operation.Scale)
+            Put(code, ref at, 0xDB, 0x2A); // fld tbyte [rdx]
+        Put(code, ref at, 0xDB, 0x2E); // fld tbyte [rsi]
+        Put(code, ref at, operation switch
+        {
+            Operation.Add => [0xDE, 0xC1],
+            Operation.Multiply => [0xDE, 0xC9],
+            Operation.Subtract => [0xDE, 0xE9],
+            Operation.SubtractReverse => [0xDE, 0xE1],
+            Operation.Divide => [0xDE, 0xF9],
+            Operation.DivideReverse => [0xDE, 0xF1],
+            Operation.ArcTangent => [0xD9, 0xF3],
+            Operation.YLog2X => [0xD9, 0xF1],
+            Operation.YLog2XPlusOne => [0xD9, 0xF9],
+            Operation.Scale => [0xD9, 0xFD],
+            Operation.Sqrt => [0xD9, 0xFA],
+            Operation.RoundToInteger => [0xD9, 0xFC],
+            Operation.PowerMinusOne => [0xD9, 0xF0],
+            Operation.Sin => [0xD9, 0xFE],
+            Operation.Cos => [0xD9, 0xFF],
+            Operation.SinCos => [0xD9, 0xFB],
+            _ => (ReadOnlySpan<byte>)[0xD9, 0xF2],
+        });
+        Put(code, ref at, 0xDF, 0xE0); // fnstsw ax
+        Put(code, ref at, 0xDB, 0x3F); // fstp tbyte [rdi]
+        if (operation == Operation.Scale)
+            Put(code, ref at, 0xDD, 0xD8); // fstp st(0)
+        if (operation >= Operation.SinCos)
+            Put(code, ref at, 0xDB, 0x7F, 0x10); // fstp tbyte [rdi+16]
+        Put(code, ref at, 0xDB, 0xE2); // fnclex
+        // The control word of the ABI again.
+        Put(code, ref at, 0xC7, 0x04, 0x24, 0x7F, 0x03, 0x00, 0x00); // mov dword [rsp], 37Fh
+        Put(code, ref at, 0xD9, 0x2C, 0x24, 0x59, 0xC3); // fldcw [rsp]; pop rcx; ret
+    }
+
+    private static void Put(Span<byte> code, ref int at, params ReadOnlySpan<byte> bytes)
+    {
+        bytes.CopyTo(code[at..]);
+        at += bytes.Length;
+    }
+}
