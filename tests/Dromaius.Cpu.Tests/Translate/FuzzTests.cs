@@ -6,7 +6,7 @@ namespace Dromaius.Cpu.Tests.Translate;
 /// <summary>Any bytes become well-formed IR in any mode.</summary>
 public class FuzzTests
 {
-    private const int Rounds = 12_000;
+    private const int Rounds = 4_000;
 
     private const Mode Common = Mode.OsFxsr | Mode.Cr0Mp;
 

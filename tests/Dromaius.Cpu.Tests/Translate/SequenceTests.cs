@@ -11,7 +11,7 @@ namespace Dromaius.Cpu.Tests.Translate;
 public sealed unsafe class SequenceTests
 {
     private const ulong CodeBase = 0x5000, DataBase = 0x6000;
-    private const int Sequences = 400;
+    private const int Sequences = 150;
 
     private static readonly Register[] Registers64 =
         [Register.RAX, Register.RCX, Register.RDX, Register.RBX, Register.RBP, Register.RDI, Register.R8, Register.R13];

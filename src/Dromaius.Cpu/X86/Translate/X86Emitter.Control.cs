@@ -221,13 +221,16 @@ public sealed partial class X86Emitter
         TransferControl(SystemHelpers.FarReturn, B.Const(size), B.Const(Insn.OpCount == 1 ? Insn.Immediate16 : 0));
     }
 
-    /// <summary>Width of the count register of LOOP, JCXZ and string instructions: the address size.</summary>
-    private W CounterWidth => Insn.Code.ToOpCode().AddressSize switch
+    /// <summary>Width of the register that LOOP and JCXZ count in and MONITOR addresses with: the address size.</summary>
+    private W CounterWidth => Insn.Code switch
     {
-        16 => W.W,
-        32 => W.D,
-        64 => W.Q,
-        _ => Is64 ? W.Q : Is32 ? W.D : W.W,
+        Code.Loop_rel8_16_CX or Code.Loop_rel8_32_CX or Code.Loope_rel8_16_CX or Code.Loope_rel8_32_CX
+            or Code.Loopne_rel8_16_CX or Code.Loopne_rel8_32_CX or Code.Jcxz_rel8_16 or Code.Jcxz_rel8_32
+            or Code.Monitorw => W.W,
+        Code.Loop_rel8_16_RCX or Code.Loop_rel8_64_RCX or Code.Loope_rel8_16_RCX or Code.Loope_rel8_64_RCX
+            or Code.Loopne_rel8_16_RCX or Code.Loopne_rel8_64_RCX or Code.Jrcxz_rel8_16 or Code.Jrcxz_rel8_64
+            or Code.Monitorq => W.Q,
+        _ => W.D,
     };
 
     private void Loop(ConditionCode condition)
