@@ -1,37 +1,55 @@
 using System.Runtime.Intrinsics.X86;
+using Dromaius.Core.Memory;
 
 namespace Dromaius.Jit.X64;
 
 /// <summary>
-/// What the host processor has beyond x86-64-v2, by CPUID (Intel SDM volume 2, table 3-8). The <c>IsSupported</c> properties
-/// would answer for the instruction set that this program was compiled for ahead of time.
+/// What the host processor has beyond x86-64-v2, asked of CPUID itself: an ahead-of-time compiled program answers
+/// <c>IsSupported</c> for the processor it was compiled for.
 /// </summary>
-internal static class HostFeatures
+internal static unsafe class HostFeatures
 {
-    private static readonly (int Eax, int Ebx, int Ecx, int Edx) Leaf1 = Leaf(1);
-    private static readonly (int Eax, int Ebx, int Ecx, int Edx) Leaf7 = Leaf(7);
+    private static readonly (int Eax, int Ebx, int Ecx, int Edx) Leaf1 = Cpuid(1);
+    private static readonly (int Eax, int Ebx, int Ecx, int Edx) Leaf7 = Cpuid(7);
+    private static readonly (int Eax, int Ebx, int Ecx, int Edx) Extended1 = Cpuid(unchecked((int)0x80000001));
 
-    public static readonly bool Aes = Bit(Leaf1.Ecx, 25);
-    public static readonly bool Pclmulqdq = Bit(Leaf1.Ecx, 1);
+    public static readonly bool Ssse3 = (Leaf1.Ecx & 1 << 9) != 0;
+    public static readonly bool Sse41 = (Leaf1.Ecx & 1 << 19) != 0;
+    public static readonly bool Sse42 = (Leaf1.Ecx & 1 << 20) != 0;
+    public static readonly bool Popcnt = (Leaf1.Ecx & 1 << 23) != 0;
+    public static readonly bool Aes = (Leaf1.Ecx & 1 << 25) != 0;
+    public static readonly bool Pclmul = (Leaf1.Ecx & 1 << 1) != 0;
+    public static readonly bool Sha = (Leaf7.Ebx & 1 << 29) != 0;
+    public static readonly bool Lzcnt = (Extended1.Ecx & 1 << 5) != 0 && (Leaf7.Ebx & 1 << 3) != 0; // with TZCNT (BMI1)
+    public static readonly bool Bmi2 = (Leaf7.Ebx & 1 << 8) != 0;
 
-    /// <summary>The processor has it and the operating system saves its registers.</summary>
-    public static readonly bool Avx = Bit(Leaf1.Ecx, 28) && Bit(Leaf1.Ecx, 27);
-    public static readonly bool Avx2 = Avx && Bit(Leaf7.Ebx, 5);
-    public static readonly bool Fma = Avx && Bit(Leaf1.Ecx, 12);
-    public static readonly bool Bmi1 = Bit(Leaf7.Ebx, 3);
-    public static readonly bool Bmi2 = Bit(Leaf7.Ebx, 8);
-    public static readonly bool Lzcnt = Bit(Leaf(unchecked((int)0x8000_0001)).Ecx, 5);
+    /// <summary>AVX, with the operating system saving the YMM registers.</summary>
+    public static readonly bool Avx = (Leaf1.Ecx & 1 << 28) != 0 && (Leaf1.Ecx & 1 << 27) != 0 && (Xcr0() & 6) == 6;
+    public static readonly bool Avx2 = Avx && (Leaf7.Ebx & 1 << 5) != 0;
+    public static readonly bool Fma = Avx && (Leaf1.Ecx & 1 << 12) != 0;
+    public static readonly bool F16c = Avx && (Leaf1.Ecx & 1 << 29) != 0;
 
     /// <summary>The least the native back end needs.</summary>
-    public static readonly bool Supported = Sse42.X64.IsSupported && Popcnt.X64.IsSupported;
+    public static readonly bool Supported = Ssse3 && Sse41 && Sse42 && Popcnt;
 
-    private static (int Eax, int Ebx, int Ecx, int Edx) Leaf(int number)
+    private static (int Eax, int Ebx, int Ecx, int Edx) Cpuid(int leaf)
     {
         if (!X86Base.IsSupported)
             return default;
-        var highest = (uint)X86Base.CpuId(number & unchecked((int)0x8000_0000), 0).Eax;
-        return (uint)number <= highest ? X86Base.CpuId(number, 0) : default;
+        var highest = X86Base.CpuId(leaf & int.MinValue, 0).Eax;
+        return (uint)highest >= (uint)leaf ? X86Base.CpuId(leaf, 0) : default;
     }
 
-    private static bool Bit(int word, int bit) => (word >> bit & 1) != 0;
+    /// <summary>XGETBV with ECX 0, through a few bytes of machine code: no intrinsic gives it.</summary>
+    private static uint Xcr0()
+    {
+        ReadOnlySpan<byte> code = [0x31, 0xC9, 0x0F, 0x01, 0xD0, 0xC3]; // xor ecx,ecx; xgetbv; ret
+        if (!NativeMemory.TryMapDual("dromaius-probe", 4096, out var writable, out var executable))
+            return 0;
+        code.CopyTo(new Span<byte>(writable, code.Length));
+        var value = ((delegate* unmanaged<uint>)executable)();
+        NativeMemory.Unmap(writable, 4096);
+        NativeMemory.Unmap(executable, 4096);
+        return value;
+    }
 }

@@ -12,25 +12,17 @@ internal sealed unsafe partial class X64Compiler
 
     private static VecFeatures HostVecFeatures()
     {
-        var f = VecFeatures.Sse3 | VecFeatures.Ssse3 | VecFeatures.Sse41 | VecFeatures.Sse42;
-        if (HostFeatures.Aes)
-            f |= VecFeatures.Aes;
-        if (HostFeatures.Pclmulqdq)
-            f |= VecFeatures.Pclmul;
-        if (System.Runtime.Intrinsics.X86.X86Base.IsSupported
-            && (System.Runtime.Intrinsics.X86.X86Base.CpuId(7, 0).Ebx & 1 << 29) != 0)
-            f |= VecFeatures.Sha;
-        if (HostFeatures.Avx)
-        {
-            f |= VecFeatures.Avx;
-            if (HostFeatures.Avx2)
-                f |= VecFeatures.Avx2;
-            if (HostFeatures.Fma)
-                f |= VecFeatures.Fma;
-            if ((System.Runtime.Intrinsics.X86.X86Base.CpuId(1, 0).Ecx & 1 << 29) != 0)
-                f |= VecFeatures.F16c;
-        }
-
+        var f = VecFeatures.Sse3;
+        f |= HostFeatures.Ssse3 ? VecFeatures.Ssse3 : 0;
+        f |= HostFeatures.Sse41 ? VecFeatures.Sse41 : 0;
+        f |= HostFeatures.Sse42 ? VecFeatures.Sse42 : 0;
+        f |= HostFeatures.Aes ? VecFeatures.Aes : 0;
+        f |= HostFeatures.Pclmul ? VecFeatures.Pclmul : 0;
+        f |= HostFeatures.Sha ? VecFeatures.Sha : 0;
+        f |= HostFeatures.Avx ? VecFeatures.Avx : 0;
+        f |= HostFeatures.Avx2 ? VecFeatures.Avx2 : 0;
+        f |= HostFeatures.Fma ? VecFeatures.Fma : 0;
+        f |= HostFeatures.F16c ? VecFeatures.F16c : 0;
         return f;
     }
 
