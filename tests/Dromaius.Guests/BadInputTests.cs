@@ -79,7 +79,8 @@ public sealed class BadInputTests : IDisposable
             best = watch.Elapsed < best ? watch.Elapsed : best;
         }
 
-        Assert.True(best < TimeSpan.FromMilliseconds(60), $"{best.TotalMilliseconds:0} ms");
+        // About 10 ms on an idle machine; tests often run on busy ones.
+        Assert.True(best < TimeSpan.FromMilliseconds(200), $"{best.TotalMilliseconds:0} ms");
     }
 
     private static void Expect(string expected, params string[] arguments)

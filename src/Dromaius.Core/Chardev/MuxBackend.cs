@@ -41,7 +41,7 @@ public sealed class MuxBackend : ICharSink, IDisposable
     /// <summary>The shared backend.</summary>
     public ICharBackend Under => _under;
 
-    /// <summary>A further user; the one whose sink is set last has the input first.</summary>
+    /// <summary>A further user; the last one that gets a sink has the input first.</summary>
     public ICharBackend CreateFrontend()
     {
         var frontend = new Frontend(this);
@@ -181,7 +181,9 @@ public sealed class MuxBackend : ICharSink, IDisposable
                 _sink = value;
                 if (value == null)
                     return;
-                mux._focus = mux._frontends.IndexOf(this);
+                var index = mux._frontends.IndexOf(this);
+                if (index > mux._focus || mux._frontends[mux._focus].Sink == null)
+                    mux._focus = index;
                 mux._loop.Post(() => value.OnEvent(mux._frontends[mux._focus] == this ? CharEvent.FocusIn : CharEvent.FocusOut));
                 AcceptInput();
             }

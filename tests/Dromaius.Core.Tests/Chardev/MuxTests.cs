@@ -34,8 +34,9 @@ public sealed class MuxTests
     {
         var mux = new MuxBackend(_loop, _terminal, 1, () => _terminated = true);
         var (a, b) = (mux.CreateFrontend(), mux.CreateFrontend());
-        a.Sink = _first;
+        _ = mux.CreateFrontend();
         b.Sink = _second;
+        a.Sink = _first;
         _loop.RunDue();
     }
 
