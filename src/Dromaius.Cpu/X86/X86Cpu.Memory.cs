@@ -112,6 +112,7 @@ public sealed unsafe partial class X86Cpu : ITlbOwner
         if (_tlb.Fault == NotCanonical)
         {
             QueueException(13, 0, true);
+            State->ExceptionFlags |= MaybeStackFault;
             return;
         }
 

@@ -1,5 +1,6 @@
 using Dromaius.Core.Errors;
 using Dromaius.Jit;
+using Iced.Intel;
 
 namespace Dromaius.Cpu.X86;
 
@@ -41,6 +42,28 @@ public sealed unsafe partial class X86Cpu
         State->Engine.ExitReason = ExitReason.Exception;
     }
 
+    /// <summary>
+    /// In <see cref="X86State.ExceptionFlags"/>: #GP for an address that is not canonical, which is #SS if the access went through
+    /// SS. Generated code does not say which; the instruction does.
+    /// </summary>
+    private const uint MaybeStackFault = 0x100;
+
+    /// <summary>Whether the instruction at RIP (64-bit code) accesses memory through SS.</summary>
+    private bool UsesStackSegment()
+    {
+        var bytes = new byte[15];
+        var length = ((ICodeFetcher)this).Fetch(CodeAddress(State->Rip), bytes);
+        var decoder = Decoder.Create(64, new ByteArrayCodeReader(bytes, 0, length));
+        decoder.Decode(out var instruction);
+        for (var i = 0; i < instruction.OpCount; i++)
+        {
+            if (instruction.GetOpKind(i) == OpKind.Memory)
+                return instruction.MemorySegment == Register.SS;
+        }
+
+        return instruction.IsStackInstruction;
+    }
+
     /// <summary>Queues a fault for the vCPU loop and makes generated code leave.</summary>
     public void QueueFault(GuestFaultException fault)
     {
@@ -52,6 +75,8 @@ public sealed unsafe partial class X86Cpu
     public void DeliverQueuedException()
     {
         var flags = State->ExceptionFlags;
+        if ((flags & MaybeStackFault) != 0 && UsesStackSegment())
+            State->ExceptionVector = 12;
         var kind = (flags & 4) != 0 ? EventKind.PrivilegedSoftware : (flags & 2) == 0 ? EventKind.Exception
             : State->ExceptionVector is BreakpointVector or OverflowVector ? EventKind.SoftwareException : EventKind.Software;
         DeliverBetweenBlocks((int)State->ExceptionVector, State->ExceptionError, (flags & 1) != 0, kind,
@@ -78,6 +103,9 @@ public sealed unsafe partial class X86Cpu
 
     internal void DebugInterrupt(ulong nextRip)
     {
+        // Data breakpoints that the shadow of MOV SS held back come with it.
+        State->Dr[6] |= _dataBreakpointsHit;
+        _dataBreakpointsHit = 0;
         State->Dr[7] &= ~Dr7GeneralDetect;
         DeliverEvent(DebugVector, 0, false, EventKind.PrivilegedSoftware, nextRip);
     }

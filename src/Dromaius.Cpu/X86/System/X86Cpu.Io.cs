@@ -135,6 +135,8 @@ public sealed unsafe partial class X86Cpu
         RequirePrivilege();
         State->Rip = nextRip;
         State->Shadow = 0;
+        if ((State->Eflags & Eflags.Tf) != 0)
+            StepTrap(nextRip, 1); // the trap would end the halt at once
         State->Halted = 1;
         UpdateMode();
         State->Engine.ExitReason = ExitReason.Halt;
