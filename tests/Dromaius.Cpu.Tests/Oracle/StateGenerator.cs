@@ -217,11 +217,8 @@ internal static class StateGenerator
         var hasMemory = false;
         for (var i = 0; i < insn.OpCount; i++)
             hasMemory |= insn.GetOpKind(i) == OpKind.Memory;
-        if (!hasMemory || insn.MemoryBase is Register.None or Register.RIP or Register.EIP)
+        if (!hasMemory)
             return;
-        var target = InstructionForms.Target(random) - s.DataSegment;
-        if (s.Bits == 16 && random.Next(20) == 0)
-            target = (ulong)random.Next(0x3FE0, 0x4008); // across the limit
         if (insn.Mnemonic is Mnemonic.Bt or Mnemonic.Bts or Mnemonic.Btr or Mnemonic.Btc && insn.Op1Kind == OpKind.Register)
         {
             // The bit number reaches beyond the operand.
@@ -231,6 +228,11 @@ internal static class StateGenerator
                 s.Gpr[n] &= 63;
         }
 
+        if (insn.MemoryBase is Register.None or Register.RIP or Register.EIP)
+            return;
+        var target = InstructionForms.Target(random) - s.DataSegment;
+        if (s.Bits == 16 && random.Next(20) == 0)
+            target = (ulong)random.Next(0x3FE0, 0x4008); // across the limit
         var offset = insn.MemoryDisplacement64;
         var scale = (ulong)insn.MemoryIndexScale;
         if (insn.IsVsib)
