@@ -99,7 +99,8 @@ public sealed partial class X86Emitter
         // No access, or one elsewhere that is checked there.
         if (insn.Mnemonic is Mnemonic.Lea or Mnemonic.Nop or Mnemonic.Reservednop or Mnemonic.Arpl or Mnemonic.Prefetch
             or Mnemonic.Prefetchw or Mnemonic.Prefetchwt1 or Mnemonic.Prefetchnta or Mnemonic.Prefetcht0 or Mnemonic.Prefetcht1
-            or Mnemonic.Prefetcht2 or Mnemonic.Ud0 or Mnemonic.Ud1)
+            or Mnemonic.Prefetcht2 or Mnemonic.Ud0 or Mnemonic.Ud1 or Mnemonic.Vmaskmovps or Mnemonic.Vmaskmovpd
+            or Mnemonic.Vpmaskmovd or Mnemonic.Vpmaskmovq)
             return;
         if (insn.Mnemonic is Mnemonic.Bt or Mnemonic.Bts or Mnemonic.Btr or Mnemonic.Btc && insn.Op1Kind == OpKind.Register)
             return;

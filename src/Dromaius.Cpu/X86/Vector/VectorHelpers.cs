@@ -40,10 +40,10 @@ internal static unsafe class VectorHelpers
     /// <summary>LDMXCSR of a.</summary>
     public static readonly Helper LoadMxcsr = new("loadMxcsr", &LoadMxcsrImpl, HelperEffects.Reads);
 
-    /// <summary>Bytes of A under the mask B to linear address a.</summary>
+    /// <summary>Bytes of A under the mask B to offset a of segment b.</summary>
     public static readonly Helper StoreBytes = new("maskStoreBytes", &StoreBytesImpl, MayFault);
 
-    /// <summary>Elements of b bytes, c bytes in all, from linear address a under the mask B.</summary>
+    /// <summary>Elements of b bytes, c bytes in all, at offset a of segment d under the mask B.</summary>
     public static readonly Helper MaskLoad = new("maskLoad", &MaskLoadImpl, MayFault);
     public static readonly Helper MaskStore = new("maskStore", &MaskStoreImpl, MayFault);
 
@@ -95,19 +95,7 @@ internal static unsafe class VectorHelpers
         try
         {
             byte* data = (byte*)&s->Vector.A, mask = (byte*)&s->Vector.B;
-            var linear = new LinearRange(a, cpu.Code64);
-            // No byte is written when another faults.
-            for (var i = 0; i < 16; i++)
-            {
-                if ((mask[i] & 0x80) != 0)
-                    cpu.Probe(linear[i], 1, AccessKind.Write, Privilege.Current);
-            }
-
-            for (var i = 0; i < 16; i++)
-            {
-                if ((mask[i] & 0x80) != 0)
-                    cpu.Store(linear[i], 1, data[i], Privilege.Current);
-            }
+            StoreUnderMask(cpu, data, mask, 1, 16, (Seg)b, a);
         }
         catch (GuestFaultException fault)
         {
@@ -125,12 +113,13 @@ internal static unsafe class VectorHelpers
         try
         {
             v->Dst = default;
-            var linear = new LinearRange(a, cpu.Code64);
             var size = (int)b;
             for (var at = 0; at < (int)c; at += size)
             {
-                if (MaskSet((byte*)&v->B + at, size))
-                    StoreElement((byte*)&v->Dst + at, size, cpu.Load(linear[at], size, Privilege.Current));
+                if (!MaskSet((byte*)&v->B + at, size))
+                    continue;
+                var linear = cpu.CheckSegmentAccess((Seg)d, a + (uint)at, (uint)size, AccessKind.Read);
+                StoreElement((byte*)&v->Dst + at, size, cpu.Load(linear, size, Privilege.Current));
             }
         }
         catch (GuestFaultException fault)
@@ -148,20 +137,7 @@ internal static unsafe class VectorHelpers
         var v = &((X86State*)state)->Vector;
         try
         {
-            var linear = new LinearRange(a, cpu.Code64);
-            var size = (int)b;
-            for (var at = 0; at < (int)c; at += size)
-            {
-                if (MaskSet((byte*)&v->B + at, size))
-                    cpu.Probe(linear[at], size, AccessKind.Write, Privilege.Current);
-            }
-
-            for (var at = 0; at < (int)c; at += size)
-            {
-                var element = (byte*)&v->A + at;
-                if (MaskSet((byte*)&v->B + at, size))
-                    cpu.Store(linear[at], size, size == 4 ? *(uint*)element : *(ulong*)element, Privilege.Current);
-            }
+            StoreUnderMask(cpu, (byte*)&v->A, (byte*)&v->B, (int)b, (int)c, (Seg)d, a);
         }
         catch (GuestFaultException fault)
         {
@@ -181,7 +157,11 @@ internal static unsafe class VectorHelpers
         {
             var op = GatherOperation.Unpack(a);
             byte* dst = (byte*)&s->Ymm[4 * op.Dst], mask = (byte*)&s->Ymm[4 * op.Mask], indices = (byte*)&s->Ymm[4 * op.Indices];
-            var segmentBase = cpu.Code64 && op.Segment < Seg.Fs ? 0 : cpu.SegmentOf(op.Segment)->Base;
+            // The mask is reduced to its sign bits first, so that it shows what is left to do after a fault.
+            var width = op.Count * Math.Max(op.ElementSize, op.IndexSize);
+            for (var at = 0; at < width; at += op.ElementSize)
+                StoreElement(mask + at, op.ElementSize, MaskSet(mask + at, op.ElementSize) ? ulong.MaxValue : 0);
+            new Span<byte>(mask + width, 32 - width).Clear();
             for (var i = 0; i < op.Count; i++)
             {
                 var at = i * op.ElementSize;
@@ -191,10 +171,9 @@ internal static unsafe class VectorHelpers
                     var offset = b + (ulong)(index * op.Scale);
                     if (!op.Address64)
                         offset = (uint)offset;
-                    var linear = segmentBase + offset;
-                    if (!cpu.Code64)
-                        linear = (uint)linear;
+                    var linear = cpu.CheckSegmentAccess(op.Segment, offset, (uint)op.ElementSize, AccessKind.Read);
                     StoreElement(dst + at, op.ElementSize, cpu.Load(linear, op.ElementSize, Privilege.Current));
+                    new Span<byte>(dst + width, 32 - width).Clear();
                 }
 
                 StoreElement(mask + at, op.ElementSize, 0);
@@ -214,6 +193,32 @@ internal static unsafe class VectorHelpers
     [UnmanagedCallersOnly]
     private static ulong CompareStringsImpl(void* state, ulong a, ulong b, ulong c, ulong d) =>
         StringCompare.Run(&((X86State*)state)->Vector, (uint)a, (long)b, (long)c);
+
+    /// <summary>Nothing is written when one element faults.</summary>
+    private static void StoreUnderMask(X86Cpu cpu, byte* data, byte* mask, int size, int bytes, Seg segment, ulong offset)
+    {
+        var linear = stackalloc ulong[16];
+        for (var at = 0; at < bytes; at += size)
+        {
+            if (!MaskSet(mask + at, size))
+                continue;
+            linear[at / size] = cpu.CheckSegmentAccess(segment, offset + (uint)at, (uint)size, AccessKind.Write);
+            cpu.Probe(linear[at / size], size, AccessKind.Write, Privilege.Current);
+        }
+
+        for (var at = 0; at < bytes; at += size)
+        {
+            if (!MaskSet(mask + at, size))
+                continue;
+            var value = size switch
+            {
+                1 => data[at],
+                4 => *(uint*)(data + at),
+                _ => *(ulong*)(data + at),
+            };
+            cpu.Store(linear[at / size], size, value, Privilege.Current);
+        }
+    }
 
     private static bool MaskSet(byte* element, int size) => (element[size - 1] & 0x80) != 0;
 

@@ -77,8 +77,7 @@ public static partial class VectorTranslator
             OpKind.MemorySegEDI => e.B.ZExt(W.D, X86Emitter.Rdi),
             _ => X86Emitter.Rdi,
         };
-        var linear = e.ToLinear(X86Emitter.SegmentOf(e.Insn.MemorySegment), offset);
-        e.CallKeepingFlags(VectorHelpers.StoreBytes, linear);
+        e.CallKeepingFlags(VectorHelpers.StoreBytes, offset, SegmentOf(e));
     }
 
     /// <summary>VMASKMOV, VPMASKMOV: elements whose mask has its top bit clear touch no memory.</summary>
@@ -89,11 +88,13 @@ public static partial class VectorTranslator
         e.B.VStState(w, VectorHelpers.BOffset, e.B.VLdState(w, OffsetOf(e, 1)));
         if (!load)
             e.B.VStState(w, VectorHelpers.AOffset, e.B.VLdState(w, OffsetOf(e, 2)));
-        e.CallKeepingFlags(load ? VectorHelpers.MaskLoad : VectorHelpers.MaskStore, e.EffectiveAddress(), e.Const(element),
-            e.Const(w == W.Y ? 32 : 16));
+        e.CallKeepingFlags(load ? VectorHelpers.MaskLoad : VectorHelpers.MaskStore, e.EffectiveOffset(), e.Const(element),
+            e.Const(w == W.Y ? 32 : 16), SegmentOf(e));
         if (load)
             StoreRegister(e, 0, e.B.VLdState(w, VectorHelpers.DstOffset));
     }
+
+    private static Val SegmentOf(X86Emitter e) => e.Const((int)X86Emitter.SegmentOf(e.Insn.MemorySegment));
 
     private static void Gather(X86Emitter e, int element, int index)
     {
