@@ -151,10 +151,10 @@ public sealed class LoaderTests : IDisposable
     {
         var stub = new ProtectedModeStub
         {
-            EntryOffset = 0, MapSizeField = 48, CountEntries = pvh, RootPointerField = pvh ? 32 : null, Entry = 0x100000, Magic = 42,
+            Address = 0x90000, EntryOffset = 0, MapSizeField = 48, CountEntries = pvh, RootPointerField = pvh ? 32 : null, Entry = 0x100000, Magic = 42,
         };
         var page = stub.Build();
-        var start = ProtectedModeStub.Jump.Offset;
+        var start = stub.Jump.Offset;
         var mnemonics = new List<Mnemonic>();
         var at = (ulong)start;
         var bits = 16;
@@ -169,7 +169,7 @@ public sealed class LoaderTests : IDisposable
             at = instruction.NextIP;
             if (instruction.IsJmpFar)
             {
-                Assert.Equal(ProtectedModeStub.Address + at, instruction.FarBranch32);
+                Assert.Equal(stub.Address + at, instruction.FarBranch32);
                 bits = 32;
             }
 
@@ -180,6 +180,13 @@ public sealed class LoaderTests : IDisposable
         Assert.Contains(Mnemonic.Lgdt, mnemonics);
         Assert.Contains(Mnemonic.Ltr, mnemonics);
     }
+
+    [Theory]
+    [InlineData(0x100000, 0x80000)]
+    [InlineData(0x8000, 0x80000)]
+    [InlineData(0x7F000, 0x7D000)]
+    public void StubStaysClearOfTheKernel(uint kernelAt, uint expected) =>
+        Assert.Equal(expected, ProtectedModeStub.Place(kernelAt, 0x10000));
 
     private static void CheckRom(byte[] rom)
     {

@@ -56,6 +56,7 @@ internal static class MultibootLoader
 
         var stub = new ProtectedModeStub
         {
+            Address = ProtectedModeStub.Place(address, (ulong)kernel.Length),
             EntryOffset = 4, MapSizeField = InfoMapLength, CountEntries = false, Entry = entry, Magic = BootMagic,
         };
         for (var i = 0; i < ProtectedModeStub.MaxEntries; i++)
@@ -77,7 +78,7 @@ internal static class MultibootLoader
         Put(info, InfoModAddress, behind.Address);
         foreach (var (start, end, text) in modules)
             behind.AddWords(start, end, text, 0);
-        Put(info, InfoMapAddress, ProtectedModeStub.Address + ProtectedModeStub.MapOffset);
+        Put(info, InfoMapAddress, stub.Address + ProtectedModeStub.MapOffset);
         var tail = behind.ToArray();
         if (behindAt + (ulong)tail.Length > limit)
             throw new UserErrorException($"-initrd {options.Initrd}: the modules do not fit in {options.RamSize >> 20} MiB of RAM");
@@ -87,11 +88,11 @@ internal static class MultibootLoader
         [
             new(FwCfgKey.KernelData, address, (uint)kernel.Length),
             new(FwCfgKey.InitrdData, behindAt, (uint)tail.Length),
-            new(FwCfgKey.SetupData, ProtectedModeStub.Address, (uint)page.Length),
+            new(FwCfgKey.SetupData, stub.Address, (uint)page.Length),
         ];
         var boot = new KernelBoot
         {
-            RomName = "multiboot.bin", Rom = BootRom.Build("Multiboot loader", copies, ProtectedModeStub.Jump),
+            RomName = "multiboot.bin", Rom = BootRom.Build("Multiboot loader", copies, stub.Jump),
         };
         KernelLoader.AddStandardItems(boot, address, kernel, entry);
         boot.Add(FwCfgKey.InitrdAddress, behindAt);

@@ -8,14 +8,14 @@ namespace Dromaius.Boards.Pc.Loaders;
 /// </summary>
 internal sealed class ProtectedModeStub
 {
-    /// <summary>Where the stub lives, information first: high in conventional memory, out of the way of kernels that are loaded
-    /// at 0x8000 or so.</summary>
-    public const uint Address = 0x80000;
-
     public const int MapOffset = 0x100, MaxEntries = 64, EntrySize = 24;
 
     private const int GdtOffset = MapOffset + (MaxEntries * EntrySize), GdtrOffset = GdtOffset + 32, CodeOffset = GdtOffset + 48;
-    private const ushort Stack = 0x6000;
+    private const ushort Stack = 0x2000;
+
+    /// <summary>Conventional memory below this is the kernel's to use; the BIOS's own data lie below and above.</summary>
+    private const uint Highest = 0x8_0000, Lowest = 0x1_0000;
+
     private const uint MapSignature = 0x534D_4150;
 
     private readonly byte[] _page = new byte[0x1000];
@@ -25,7 +25,22 @@ internal sealed class ProtectedModeStub
 
     public Span<byte> Map => _page.AsSpan(MapOffset, MaxEntries * EntrySize);
 
-    public static BootJump Jump => new((ushort)(Address >> 4), Stack, (ushort)(Address >> 4), CodeOffset);
+    /// <summary>Where the stub lives: information first. A multiple of 16.</summary>
+    public required uint Address { get; init; }
+
+    /// <summary>A place in conventional memory, for the page and the stack behind it, that a kernel image leaves free.</summary>
+    public static uint Place(ulong kernelAt, ulong kernelLength)
+    {
+        for (var at = Highest; at >= Lowest; at -= 0x1000)
+        {
+            if (at >= kernelAt + kernelLength || at + Stack <= kernelAt)
+                return at;
+        }
+
+        return Highest;
+    }
+
+    public BootJump Jump => new((ushort)(Address >> 4), Stack, (ushort)(Address >> 4), CodeOffset);
 
     /// <summary>The start of each 20-byte BIOS map entry in its slot.</summary>
     public required int EntryOffset { get; init; }

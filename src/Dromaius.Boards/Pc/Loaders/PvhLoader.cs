@@ -28,6 +28,7 @@ internal static class PvhLoader
         var tailAt = tail.Address;
         var stub = new ProtectedModeStub
         {
+            Address = ProtectedModeStub.Place(address, (ulong)kernel.Length),
             EntryOffset = 0, MapSizeField = MapEntries, CountEntries = true, RootPointerField = RootPointer, Entry = entry,
             Magic = StartMagic,
         };
@@ -35,7 +36,7 @@ internal static class PvhLoader
         BinaryPrimitives.WriteUInt32LittleEndian(info, StartMagic);
         BinaryPrimitives.WriteUInt32LittleEndian(info[Version..], 1);
         BinaryPrimitives.WriteUInt64LittleEndian(info[CommandLine..], tail.AddText(options.Append ?? ""));
-        BinaryPrimitives.WriteUInt64LittleEndian(info[MapAddress..], ProtectedModeStub.Address + ProtectedModeStub.MapOffset);
+        BinaryPrimitives.WriteUInt64LittleEndian(info[MapAddress..], stub.Address + ProtectedModeStub.MapOffset);
         if (options.Initrd is { } initrdName)
         {
             var initrd = KernelLoader.ReadInitrd(initrdName);
@@ -58,9 +59,9 @@ internal static class PvhLoader
         [
             new(FwCfgKey.KernelData, address, (uint)kernel.Length),
             new(FwCfgKey.InitrdData, tailAt, (uint)data.Length),
-            new(FwCfgKey.SetupData, ProtectedModeStub.Address, (uint)page.Length),
+            new(FwCfgKey.SetupData, stub.Address, (uint)page.Length),
         ];
-        var boot = new KernelBoot { RomName = "pvh.bin", Rom = BootRom.Build("PVH loader", copies, ProtectedModeStub.Jump) };
+        var boot = new KernelBoot { RomName = "pvh.bin", Rom = BootRom.Build("PVH loader", copies, stub.Jump) };
         KernelLoader.AddStandardItems(boot, address, kernel, entry);
         boot.Items.Add((FwCfgKey.InitrdData, data));
         boot.Items.Add((FwCfgKey.SetupData, page));
