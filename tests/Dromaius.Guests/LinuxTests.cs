@@ -98,13 +98,6 @@ public sealed class LinuxTests
         Assert.Contains("status 0", guest.Output);
     }
 
-    [Fact]
-    public void InterpreterStartsTheKernel()
-    {
-        using var guest = Start("console=ttyS0 earlyprintk=ttyS0 session=scripted", "-accel", "interpreter");
-        guest.WaitFor("Linux version 6.", BootSeconds);
-    }
-
     internal static Emulator Boot(string session, params IEnumerable<string> more) =>
         Start($"console=ttyS0 quiet panic=-1 {session}", more);
 

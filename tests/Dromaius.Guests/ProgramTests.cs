@@ -43,10 +43,13 @@ public sealed class ProgramTests
         Assert.DoesNotContain("internal error", guest.Output);
     }
 
-    [Fact]
-    public void SelfModifyingCodeRunsAsWritten()
+    [Theory]
+    [InlineData("tcg")]
+    [InlineData("tcg,thread=single")]
+    [InlineData("interpreter")]
+    public void SelfModifyingCodeRunsAsWritten(string accelerator)
     {
-        using var guest = Start("self-modify.elf");
+        using var guest = Start("self-modify.elf", "-accel", accelerator);
         guest.ExpectExit((0x2A << 1) | 1, 30);
     }
 
