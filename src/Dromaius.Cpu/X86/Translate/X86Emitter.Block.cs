@@ -104,6 +104,9 @@ public sealed partial class X86Emitter
             return;
         if (insn.Mnemonic is Mnemonic.Bt or Mnemonic.Bts or Mnemonic.Btr or Mnemonic.Btc && insn.Op1Kind == OpKind.Register)
             return;
+        // Elements that the mask leaves out are not accessed and may lie beyond the limit.
+        if (insn.Mnemonic is Mnemonic.Vmaskmovps or Mnemonic.Vmaskmovpd or Mnemonic.Vpmaskmovd or Mnemonic.Vpmaskmovq)
+            return;
         // These raise #NM or #UD before they look at memory.
         if ((Mode & (Mode.Cr0Em | Mode.Cr0Ts)) != 0 && IsFloatingPoint(insn))
             return;
