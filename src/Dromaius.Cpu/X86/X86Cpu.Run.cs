@@ -11,6 +11,10 @@ namespace Dromaius.Cpu.X86;
 public sealed unsafe partial class X86Cpu : IEngineClient, ICodeFetcher
 {
     private const int MaxInstructions = 64;
+    private const int RecentBits = 13;
+
+    /// <summary>Units by host address: survives what empties the jump cache, and needs no lock.</summary>
+    private readonly Unit?[] _recent = new Unit?[1 << RecentBits];
 
     private IrBuilder _builder = null!;
     private X86Translator _translator = null!;
@@ -168,6 +172,12 @@ public sealed unsafe partial class X86Cpu : IEngineClient, ICodeFetcher
         _engine!.Run(State, unit);
     }
 
+    private static int RecentIndex(in UnitKey key)
+    {
+        var host = (ulong)key.Host;
+        return (int)((host ^ host >> RecentBits ^ key.Mode) & ((1 << RecentBits) - 1));
+    }
+
     private Unit? FindUnit(ulong lastExit)
     {
         var engine = _engine!;
@@ -183,7 +193,10 @@ public sealed unsafe partial class X86Cpu : IEngineClient, ICodeFetcher
                 return null;
             }
 
-            var unit = engine.Find(k);
+            ref var recent = ref _recent[RecentIndex(k)];
+            var unit = recent;
+            if (unit == null || unit.Invalid || unit.Key != k)
+                unit = engine.Find(k);
             if (unit != null && Engine.SecondPage(unit) is var second && second != null)
             {
                 // The next page may be mapped elsewhere now.
@@ -202,6 +215,7 @@ public sealed unsafe partial class X86Cpu : IEngineClient, ICodeFetcher
                 continue;
             }
 
+            recent = unit;
             if (lastExit != 0)
                 engine.Link(lastExit, unit);
             return unit;
