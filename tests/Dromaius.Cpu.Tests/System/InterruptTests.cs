@@ -288,6 +288,34 @@ public sealed unsafe class InterruptTests : IDisposable
         Assert.Equal(6, _m.Fault);
     }
 
+    /// <summary>The resume flag of an IRET that is long past does not hide the first hit of a new breakpoint.</summary>
+    [Fact]
+    public void NewBreakpointsIgnoreAnOldResumeFlag()
+    {
+        _m.EnterProtected();
+        _m.Cpu.WriteEflags(Eflags.Rf, Eflags.Rf);
+        _m.Call(SystemHelpers.WriteDebug, 2, 0x4010);
+        _m.Call(SystemHelpers.WriteDebug, 7, 0x20);
+        _m.S->Rip = 0x4010;
+        _m.Call(SystemHelpers.CodeBreakpoint);
+        Assert.Equal((1, 4UL), (_m.Fault, _m.S->Dr[6] & 0xF));
+    }
+
+    [Theory]
+    [InlineData("max", 1)]
+    [InlineData("max,vendor=GenuineIntel", -1)]
+    public void InstructionBreakpointsBehindMovSs(string model, int fault)
+    {
+        using var m = new SystemMachine(model);
+        m.EnterProtected();
+        m.Call(SystemHelpers.WriteDebug, 0, 0x4010);
+        m.Call(SystemHelpers.WriteDebug, 7, 2);
+        m.S->Shadow = 2;
+        m.S->Rip = 0x4010;
+        m.Call(SystemHelpers.CodeBreakpoint);
+        Assert.Equal(fault, m.Fault);
+    }
+
     [Fact]
     public void SingleStepAndBreakpoints()
     {

@@ -32,6 +32,10 @@ public sealed unsafe partial class X86Cpu
                 if (value >> 32 != 0)
                     throw Gp();
                 State->Dr[7] = (value & Dr7Writable) | Dr7Fixed;
+
+                // RF from an earlier return ended with its instruction; translations without breakpoints do not clear it.
+                if ((State->Mode & (uint)Mode.CodeBreakpoints) == 0)
+                    State->Eflags &= ~(ulong)Eflags.Rf;
                 FlushTlb(true);
                 UpdateMode();
                 break;
@@ -73,7 +77,8 @@ public sealed unsafe partial class X86Cpu
             return;
         }
 
-        if (InMovSsShadow)
+        // Intel's processors hold instruction breakpoints back behind MOV SS and POP SS, AMD's do not.
+        if (InMovSsShadow && !Model.IsAmd)
             return;
         var linear = State->CodeBase + State->Rip;
         if (!Code64)

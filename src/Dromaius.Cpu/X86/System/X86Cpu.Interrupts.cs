@@ -187,6 +187,8 @@ public sealed unsafe partial class X86Cpu
     private ulong PushedFlags(int vector, EventKind kind)
     {
         var flags = ReadEflags();
+        if ((State->Mode & (uint)Mode.CodeBreakpoints) == 0)
+            flags &= ~(ulong)Eflags.Rf; // left over from an earlier return
         var isFault = kind == EventKind.Exception && vector is not (DebugVector or DoubleFaultVector or 18);
         return isFault ? flags | Eflags.Rf : flags;
     }
