@@ -66,6 +66,23 @@ public sealed unsafe class XStateTests : IDisposable
     }
 
     [Theory]
+    [InlineData(FpuMemory.XSave, 2688)]
+    [InlineData(FpuMemory.XSaveCompacted, 832)]
+    internal void ProtectionKeysAreSaved(FpuMemory save, int offset)
+    {
+        S->Xcr0 = 0x207;
+        S->Pkru = 0x55555554;
+        _machine.Call(FpuHelpers.ExtendedState, Area, (ulong)save, 1, 0x207);
+        Assert.Equal((-1, 0x55555554UL), (_machine.Fault, _machine.Read(Area + (ulong)offset, 4)));
+        S->Pkru = 0;
+        _machine.Call(FpuHelpers.ExtendedState, Area, (ulong)FpuMemory.XRestore, 1, 0x207);
+        Assert.Equal((-1, 0x55555554UL), (_machine.Fault, S->Pkru));
+        _machine.Write(Area + 512, 8, 0);
+        _machine.Call(FpuHelpers.ExtendedState, Area, (ulong)FpuMemory.XRestore, 1, 0x200);
+        Assert.Equal((-1, 0UL), (_machine.Fault, S->Pkru));
+    }
+
+    [Theory]
     [InlineData(512, 8ul)] // a component that XCR0 has not
     [InlineData(520, 1ul)] // the standard form has no XCOMP_BV
     [InlineData(528, 1ul)]

@@ -173,6 +173,19 @@ public sealed class ModelTests
         Assert.Equal(name, m.Cpu.Model.Name);
     }
 
+    [Theory]
+    [InlineData("Opteron_G1,vendor=AuthenticAMD", "Opteron_G1")]
+    [InlineData("Icelake-Server-v6", "Icelake-Server")]
+    [InlineData("Skylake-Server-noTSX-IBRS", "Skylake-Server")]
+    [InlineData("Haswell-noTSX-IBRS", "Haswell-noTSX")]
+    [InlineData("EPYC-IBPB", "EPYC")]
+    public void OtherNamesOfModels(string option, string name)
+    {
+        var model = X86Model.Parse(option, out var error);
+        Assert.Null(error);
+        Assert.Equal(name, model!.Name);
+    }
+
     [Fact]
     public void FeatureArithmetic()
     {
@@ -221,7 +234,10 @@ public sealed class ModelTests
         Assert.NotEqual(0u, m.Cpu.QueryCpuid(1, 0).Ecx & (1 << 27));
         Assert.Equal((1u, 2u, 0x100u, 3u), m.Cpu.QueryCpuid(0xB, 0));
         Assert.Equal((2u, 4u, 0x201u, 3u), m.Cpu.QueryCpuid(0xB, 1));
-        Assert.Equal((7u, 576u, 832u, 0u), m.Cpu.QueryCpuid(0xD, 0));
+        Assert.Equal((0x207u, 576u, 2696u, 0u), m.Cpu.QueryCpuid(0xD, 0));
+        Assert.Equal((8u, 2688u, 0u, 0u), m.Cpu.QueryCpuid(0xD, 9));
+        m.Cpu.State->Xcr0 = 0x207;
+        Assert.Equal(840u, m.Cpu.QueryCpuid(0xD, 1).Ebx);
         Assert.Equal(0x3028u, m.Cpu.QueryCpuid(0x80000008, 0).Eax);
         Assert.Equal(0x6D6F7244u, m.Cpu.QueryCpuid(0x40000000, 0).Ebx);
     }

@@ -58,6 +58,24 @@ public sealed unsafe class PagingTests : IDisposable
     }
 
     [Fact]
+    public void ProtectionKeys()
+    {
+        _m.EnterLong();
+        _m.Write(_m.Pte(0x50), 8, 0x50007 | (3UL << 59));
+        _m.Write(_m.Pte(0x51), 8, 0x51005 | (3UL << 59));
+        _m.Call(SystemHelpers.WriteControl, 4, 0x400020);
+        Assert.Equal(-1, _m.Fault);
+        _m.S->Pkru = 0x80; // key 3: no writes
+        Assert.Equal((true, 0u), Walk(0x50000, AccessKind.Read, 1));
+        Assert.Equal((false, 0x23u), Walk(0x50000, AccessKind.Write)); // CR0.WP is set
+        Assert.Equal((false, 0x27u), Walk(0x50000, AccessKind.Write, 1));
+        Assert.Equal((false, 0x27u), Walk(0x51000, AccessKind.Write, 1));
+        _m.S->Pkru = 0x40; // key 3: no access to data
+        Assert.Equal((false, 0x21u), Walk(0x50000, AccessKind.Read));
+        Assert.Equal((true, 0u), Walk(0x50000, AccessKind.Execute, 1));
+    }
+
+    [Fact]
     public void SmepAndSmap()
     {
         _m.EnterLong();

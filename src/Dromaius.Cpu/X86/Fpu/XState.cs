@@ -3,15 +3,30 @@ using static Dromaius.Cpu.X86.FpuState;
 namespace Dromaius.Cpu.X86;
 
 /// <summary>
-/// FXSAVE, FXRSTOR and the XSAVE family (Intel SDM volume 1, section 10.5 and chapter 13) for the components x87, SSE and AVX.
+/// FXSAVE, FXRSTOR and the XSAVE family (Intel SDM volume 1, section 10.5 and chapter 13) for the components x87, SSE, AVX and PKRU.
 /// </summary>
 internal static unsafe class XState
 {
-    public const ulong X87 = 1, Sse = 2, Avx = 4;
+    public const ulong X87 = 1, Sse = 2, Avx = 4, Pkru = 0x200;
+
+    /// <summary>Where components lie in the standard form, as CPUID 0xD says.</summary>
+    public const int AvxOffset = 576, AvxSize = 256, PkruOffset = 2688, PkruSize = 8;
+
     public const uint InitialMxcsr = 0x1F80;
-    private const int MxcsrOffset = 24, RegistersOffset = 32, XmmOffset = 160, HeaderOffset = 512, AvxOffset = 576;
+    private const int MxcsrOffset = 24, RegistersOffset = 32, XmmOffset = 160, HeaderOffset = 512;
     private const int LegacySize = 512;
     private const ulong Compacted = 1ul << 63;
+
+    /// <summary>Bytes that an area with some components takes.</summary>
+    public static int Size(ulong components, bool compact)
+    {
+        if ((components & Pkru) != 0)
+            return PkruOffsetIn(components, compact) + PkruSize;
+        return (components & Avx) != 0 ? AvxOffset + AvxSize : AvxOffset;
+    }
+
+    private static int PkruOffsetIn(ulong components, bool compact) =>
+        !compact ? PkruOffset : (components & Avx) != 0 ? AvxOffset + AvxSize : AvxOffset;
 
     public static void FxSave(X86Cpu cpu, ulong address, bool wide)
     {
@@ -49,7 +64,7 @@ internal static unsafe class XState
         var s = cpu.State;
         var components = requested & s->Xcr0;
         var to = new LinearRange(address, cpu.Code64);
-        FpuUnit.ProbeRange(cpu, to, (components & Avx) != 0 ? AvxOffset + 256 : AvxOffset);
+        FpuUnit.ProbeRange(cpu, to, Size(components, compact));
         var inUse = InUse(s) & components;
         var written = compact || optimize ? inUse : components;
         if ((written & X87) != 0)
@@ -60,6 +75,8 @@ internal static unsafe class XState
             SaveXmm(cpu, to);
         if ((written & Avx) != 0)
             SaveUpper(cpu, to);
+        if ((written & Pkru) != 0)
+            Put(cpu, to, PkruOffsetIn(components, compact), (uint)s->Pkru);
         if (compact)
         {
             Put(cpu, to, HeaderOffset, inUse);
@@ -90,8 +107,11 @@ internal static unsafe class XState
         if (!valid)
             throw GuestFaultException.GeneralProtection();
         var load = components & present;
+        var pkru = 0u;
         if ((load & Avx) != 0)
-            ProbeRead(cpu, from, AvxOffset + 256);
+            ProbeRead(cpu, from, AvxOffset + AvxSize);
+        if ((load & Pkru) != 0)
+            pkru = (uint)Get(cpu, from, PkruOffsetIn(layout, compact));
         // In the standard form MXCSR comes with either vector component, even one that is initialized.
         var mxcsrLoaded = compact ? (load & Sse) != 0 : (components & (Sse | Avx)) != 0;
         var mxcsr = mxcsrLoaded ? CheckedMxcsr(cpu, from) : (components & Sse) != 0 ? InitialMxcsr : s->Mxcsr;
@@ -107,6 +127,8 @@ internal static unsafe class XState
             RestoreUpper(cpu, from);
         else if ((components & Avx) != 0)
             ClearVectors(s, 2);
+        if ((components & Pkru) != 0)
+            cpu.SetPkru(pkru);
         s->Mxcsr = mxcsr;
         cpu.UpdateMode();
     }
@@ -122,6 +144,8 @@ internal static unsafe class XState
             bits |= Sse;
         if (AnyVector(s, 2))
             bits |= Avx;
+        if (s->Pkru != 0)
+            bits |= Pkru;
         return bits;
     }
 

@@ -269,9 +269,15 @@ public sealed unsafe partial class X86Cpu
             throw GuestFaultException.InvalidOpcode();
         if ((uint)State->Gpr[1] != 0 || (uint)State->Gpr[2] != 0)
             throw Gp();
-        if (State->Pkru == (uint)State->Gpr[0])
+        SetPkru((uint)State->Gpr[0]);
+    }
+
+    /// <summary>PKRU from WRPKRU or XRSTOR: mappings carry the rights that it leaves.</summary>
+    internal void SetPkru(uint value)
+    {
+        if (State->Pkru == value)
             return;
-        State->Pkru = (uint)State->Gpr[0];
+        State->Pkru = value;
         FlushTlb(true);
     }
 

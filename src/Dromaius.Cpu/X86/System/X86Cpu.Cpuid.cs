@@ -136,17 +136,17 @@ public sealed unsafe partial class X86Cpu
         };
     }
 
-    /// <summary>Leaf 0xD: the XSAVE area: 512 bytes of legacy state, 64 of header, 256 of AVX state.</summary>
+    /// <summary>Leaf 0xD: the XSAVE area and its components.</summary>
     private CpuidResult XsaveLeaf(uint subleaf)
     {
-        const uint legacy = 576, avx = 256;
         var mask = Model.XsaveMask;
         return subleaf switch
         {
-            0 => new((uint)mask, (State->Xcr0 & 4) != 0 ? legacy + avx : legacy, (mask & 4) != 0 ? legacy + avx : legacy, 0),
+            0 => new((uint)mask, (uint)XState.Size(State->Xcr0, false), (uint)XState.Size(mask, false), 0),
             1 => new(Model.Word(FeatureWord.LeafD1Eax),
-                Model.Has(X86Feature.Xsavec) ? (State->Xcr0 & 4) != 0 ? legacy + avx : legacy : 0, 0, 0),
-            2 when (mask & 4) != 0 => new(avx, legacy, 0, 0),
+                Model.Has(X86Feature.Xsavec) ? (uint)XState.Size(State->Xcr0, true) : 0, 0, 0),
+            2 when (mask & XState.Avx) != 0 => new(XState.AvxSize, XState.AvxOffset, 0, 0),
+            9 when (mask & XState.Pkru) != 0 => new(XState.PkruSize, XState.PkruOffset, 0, 0),
             _ => default,
         };
     }

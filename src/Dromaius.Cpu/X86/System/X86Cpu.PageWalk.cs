@@ -241,6 +241,7 @@ public sealed unsafe partial class X86Cpu
         var userPage = (rights & PteUser) != 0;
         var writablePage = (rights & PteWrite) != 0;
         bool read, write, execute;
+        var keyFault = 0u;
         if (mmuIndex == 1)
         {
             read = userPage;
@@ -260,12 +261,10 @@ public sealed unsafe partial class X86Cpu
             var denied = (uint)(State->Pkru >> (2 * key)) & 3;
             var keyRead = (denied & 1) == 0;
             var keyWrite = keyRead && ((denied & 2) == 0 || (mmuIndex != 1 && (State->Cr0 & Cr.Wp) == 0));
-            if (update && ((kind == AccessKind.Read && read && !keyRead) || (kind == AccessKind.Write && write && !keyWrite)))
-            {
-                errorCode = FaultProtection | FaultKey;
-                return false;
-            }
 
+            // Reported even if other rights are missing as well (SDM volume 3, section 4.7).
+            if ((kind == AccessKind.Read && !keyRead) || (kind == AccessKind.Write && !keyWrite))
+                keyFault = FaultKey;
             read &= keyRead;
             write &= keyWrite;
         }
@@ -280,7 +279,7 @@ public sealed unsafe partial class X86Cpu
             };
             if (!allowed)
             {
-                errorCode = FaultProtection;
+                errorCode = FaultProtection | keyFault;
                 return false;
             }
 

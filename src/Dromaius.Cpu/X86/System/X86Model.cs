@@ -60,7 +60,8 @@ public sealed partial class X86Model
     }
 
     /// <summary>The state components that XCR0 may enable.</summary>
-    public ulong XsaveMask => !Has(X86Feature.Xsave) ? 1 : Has(X86Feature.Avx) ? 7u : 3u;
+    public ulong XsaveMask => !Has(X86Feature.Xsave) ? 1
+        : XState.X87 | XState.Sse | (Has(X86Feature.Avx) ? XState.Avx : 0) | (Has(X86Feature.Pku) ? XState.Pkru : 0);
 
     public bool Has(X86Feature feature) => (_words[(int)feature >> 5] >> ((int)feature & 31) & 1) != 0;
 
