@@ -40,7 +40,8 @@ public interface ITlbOwner
 /// </summary>
 public sealed unsafe class SoftTlb : IDisposable
 {
-    private const int Entries = 1024;
+    private const int MinEntries = 1024;
+    private const int MaxEntries = 32768;
     private const int CodeEntries = 256;
     private const int Modes = 3;
     private const int Victims = 8;
@@ -58,7 +59,16 @@ public sealed unsafe class SoftTlb : IDisposable
     private readonly int[] _victimNext = new int[Modes];
     private readonly TlbEntry*[] _code = new TlbEntry*[Modes];
     private readonly int[] _used = new int[Modes];
-    private bool _largeSeen;
+
+    /// <summary>Entries of each table; a power of two.</summary>
+    private readonly int[] _size = new int[Modes];
+
+    /// <summary>Fills since the last flush, and how many of them threw out a valid entry.</summary>
+    private readonly int[] _fills = new int[Modes];
+    private readonly int[] _evictions = new int[Modes];
+
+    /// <summary>One bit for each gigabyte, hashed, that has seen a large page.</summary>
+    private ulong _large;
 
     /// <summary>Locked accesses that no host instruction can make (page crossings, devices) exclude each other here.</summary>
     private static readonly Lock SplitLock = new();
@@ -67,23 +77,50 @@ public sealed unsafe class SoftTlb : IDisposable
     {
         _owner = owner;
         _engine = engine;
-        var perMode = Entries + Victims + CodeEntries;
-        _memorySize = (nuint)(perMode * Modes * sizeof(TlbEntry));
+        const int PerMode = Victims + CodeEntries;
+        _memorySize = (nuint)(PerMode * Modes * sizeof(TlbEntry));
         _memory = (byte*)NativePages.MapAnonymous(_memorySize);
         var next = (TlbEntry*)_memory;
         for (var m = 0; m < Modes; m++)
         {
-            _tables[m] = next;
-            _victims[m] = next + Entries;
-            _code[m] = next + Entries + Victims;
-            next += perMode;
-            var table = &engine->Tlb0 + m;
-            table->Mask = (Entries - 1) * (ulong)sizeof(TlbEntry);
-            table->Entries = _tables[m];
+            _victims[m] = next;
+            _code[m] = next + Victims;
+            Clear(next, PerMode);
+            next += PerMode;
+            NewTable(m, MinEntries);
         }
 
         engine->Tlb3 = engine->Tlb0;
-        Flush(true);
+    }
+
+    /// <summary>Gives a mode an empty table.</summary>
+    private void NewTable(int mode, int size)
+    {
+        if (_tables[mode] != null)
+            NativePages.Unmap(_tables[mode], (nuint)(_size[mode] * sizeof(TlbEntry)));
+        _tables[mode] = (TlbEntry*)NativePages.MapAnonymous((nuint)(size * sizeof(TlbEntry)));
+        _size[mode] = size;
+        Clear(_tables[mode], size);
+        var table = &_engine->Tlb0 + mode;
+        table->Mask = (ulong)(size - 1) * (ulong)sizeof(TlbEntry);
+        table->Entries = _tables[mode];
+    }
+
+    /// <summary>Doubles a table whose entries push one another out; what it holds moves along.</summary>
+    private void Grow(int mode)
+    {
+        var old = _tables[mode];
+        var size = _size[mode];
+        _tables[mode] = null;
+        NewTable(mode, size * 2);
+        for (var i = 0; i < size; i++)
+        {
+            if (((old[i].Read & old[i].Write) & TlbEntry.Invalid) == 0)
+                _tables[mode][Index((old[i].Read & TlbEntry.Invalid) == 0 ? old[i].Read : old[i].Write, mode)] = old[i];
+        }
+
+        NativePages.Unmap(old, (nuint)(size * sizeof(TlbEntry)));
+        _evictions[mode] = 0;
     }
 
     /// <summary>The fault code of the last failed walk.</summary>
@@ -100,17 +137,22 @@ public sealed unsafe class SoftTlb : IDisposable
         {
             for (var m = 0; m < Modes; m++)
             {
+                // A table much larger than what is used costs more to clear than it saves.
+                if (includeGlobal && _size[m] > MinEntries && _fills[m] < _size[m] / 8)
+                    NewTable(m, _size[m] / 2);
+                else if (includeGlobal)
+                    Clear(_tables[m], _size[m]);
                 if (includeGlobal)
-                {
-                    Clear(_tables[m], Entries + Victims + CodeEntries);
-                    _used[m] = 0;
-                }
-                else
+                    Clear(_victims[m], Victims + CodeEntries);
+                else if (_used[m] != 0)
                     ClearLocal(m);
+                _used[m] = 0;
+                _fills[m] = 0;
+                _evictions[m] = 0;
             }
 
             if (includeGlobal)
-                _largeSeen = false;
+                _large = 0;
         }
     }
 
@@ -125,10 +167,16 @@ public sealed unsafe class SoftTlb : IDisposable
 
     private void ClearLocal(int mode)
     {
-        if (_used[mode] == 0)
-            return; // no entry since the last flush but global ones
-        var e = _tables[mode];
-        for (var i = 0; i < Entries + Victims + CodeEntries; i++)
+        if (_size[mode] > MinEntries && _fills[mode] < _size[mode] / 8)
+            NewTable(mode, _size[mode] / 2);
+        else
+            ClearLocal(_tables[mode], _size[mode]);
+        ClearLocal(_victims[mode], Victims + CodeEntries);
+    }
+
+    private static void ClearLocal(TlbEntry* e, int count)
+    {
+        for (var i = 0; i < count; i++)
         {
             if ((e[i].Physical & GlobalBit) == 0)
             {
@@ -136,38 +184,43 @@ public sealed unsafe class SoftTlb : IDisposable
                 e[i].Write = TlbEntry.Invalid;
             }
         }
-
-        _used[mode] = 0;
     }
+
+    private static ulong LargeBitOf(ulong address) => 1UL << (int)((address >> 30 ^ address >> 36) & 63);
 
     /// <summary>Forgets the page of an address; all pages when it may be part of a large one.</summary>
     public void FlushPage(ulong address)
     {
         lock (_gate)
         {
-            if (_largeSeen)
+            if ((_large & LargeBitOf(address)) != 0)
             {
                 // A large page is held as 4 KiB pieces: drop every piece of one.
                 for (var m = 0; m < Modes; m++)
                 {
-                    var all = _tables[m];
-                    for (var i = 0; i < Entries + Victims + CodeEntries; i++)
-                    {
-                        if ((all[i].Physical & LargeBit) != 0 && ((all[i].Read | all[i].Write) & TlbEntry.Invalid) == 0
-                            && ((all[i].Read ^ address) >> 30) == 0)
-                            Clear(all + i, 1);
-                    }
+                    DropLarge(_tables[m], _size[m], address);
+                    DropLarge(_victims[m], Victims + CodeEntries, address);
                 }
             }
 
             var page = address & PageMask;
             for (var m = 0; m < Modes; m++)
             {
-                DropIf(_tables[m] + Index(address), page);
+                DropIf(_tables[m] + Index(address, m), page);
                 DropIf(_code[m] + CodeIndex(address), page);
                 for (var v = 0; v < Victims; v++)
                     DropIf(_victims[m] + v, page);
             }
+        }
+    }
+
+    private static void DropLarge(TlbEntry* e, int count, ulong address)
+    {
+        for (var i = 0; i < count; i++)
+        {
+            if ((e[i].Physical & LargeBit) != 0 && ((e[i].Read | e[i].Write) & TlbEntry.Invalid) == 0
+                && ((e[i].Read ^ address) >> 30) == 0)
+                Clear(e + i, 1);
         }
     }
 
@@ -184,19 +237,24 @@ public sealed unsafe class SoftTlb : IDisposable
         {
             for (var m = 0; m < Modes; m++)
             {
-                var e = _tables[m];
-                for (var i = 0; i < Entries + Victims; i++)
-                {
-                    var w = e[i].Write;
-                    if ((w & (TlbEntry.Invalid | TlbEntry.Device)) == 0
-                        && (byte*)(e[i].Addend + (nint)(w & PageMask)) == hostPage)
-                        e[i].Write = w | TlbEntry.NotDirty;
-                }
+                Watch(_tables[m], _size[m], hostPage);
+                Watch(_victims[m], Victims, hostPage);
             }
         }
     }
 
-    private static int Index(ulong address) => (int)(address >> 12) & (Entries - 1);
+    private static void Watch(TlbEntry* e, int count, byte* hostPage)
+    {
+        for (var i = 0; i < count; i++)
+        {
+            var w = e[i].Write;
+            if ((w & (TlbEntry.Invalid | TlbEntry.Device)) == 0
+                && (byte*)(e[i].Addend + (nint)(w & PageMask)) == hostPage)
+                e[i].Write = w | TlbEntry.NotDirty;
+        }
+    }
+
+    private int Index(ulong address, int mode) => (int)(address >> 12) & (_size[mode] - 1);
 
     private static int CodeIndex(ulong address) => (int)(address >> 12) & (CodeEntries - 1);
 
@@ -206,7 +264,7 @@ public sealed unsafe class SoftTlb : IDisposable
     private TlbEntry* Find(ulong address, bool write, int mode)
     {
         var page = address & PageMask;
-        var e = _tables[mode] + Index(address);
+        var e = _tables[mode] + Index(address, mode);
         if (((write ? e->Write : e->Read) & ~SlowBits) == page)
             return e;
         for (var v = 0; v < Victims; v++)
@@ -235,23 +293,32 @@ public sealed unsafe class SoftTlb : IDisposable
         var page = address & PageMask;
         lock (_gate)
         {
-            if (((e->Read | e->Write) & TlbEntry.Invalid) == 0 || (e->Read & TlbEntry.Invalid) == 0)
+            _fills[mode]++;
+            if ((e->Read & TlbEntry.Invalid) == 0 && (e->Read & PageMask) != page)
+            {
                 _victims[mode][_victimNext[mode]++ & (Victims - 1)] = *e;
+                if (++_evictions[mode] > _size[mode] && _size[mode] < MaxEntries)
+                {
+                    Grow(mode);
+                    e = _tables[mode] + Index(address, mode);
+                }
+            }
+
             Resolve(e, page, walk, AccessKind.Read);
             if (!walk.Readable && !write)
                 e->Read = page; // execute-only pages do not exist on the architectures here
-            Note(mode, walk);
+            Note(address, mode, walk);
         }
 
         return e;
     }
 
-    private void Note(int mode, in PageWalk walk)
+    private void Note(ulong address, int mode, in PageWalk walk)
     {
         if (!walk.Global)
             _used[mode]++;
         if (walk.PageSize > 4096)
-            _largeSeen = true;
+            _large |= LargeBitOf(address);
     }
 
     /// <summary>Sets an entry from a walk: host memory where there is some, else a device.</summary>
@@ -307,7 +374,7 @@ public sealed unsafe class SoftTlb : IDisposable
             {
                 Resolve(e, page, walk, AccessKind.Execute);
                 e->Write = TlbEntry.Invalid;
-                Note(mode, walk);
+                Note(address, mode, walk);
             }
         }
 
@@ -522,5 +589,10 @@ public sealed unsafe class SoftTlb : IDisposable
         }
     }
 
-    public void Dispose() => NativePages.Unmap(_memory, _memorySize);
+    public void Dispose()
+    {
+        for (var m = 0; m < Modes; m++)
+            NativePages.Unmap(_tables[m], (nuint)(_size[m] * sizeof(TlbEntry)));
+        NativePages.Unmap(_memory, _memorySize);
+    }
 }
