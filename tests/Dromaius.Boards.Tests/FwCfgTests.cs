@@ -101,6 +101,7 @@ public class FwCfgTests
     {
         var random = new Random(99);
         _config.AddFile("opt/a", new byte[100], writable: true);
+        Span<byte> request = stackalloc byte[16];
         for (var i = 0; i < 20_000; i++)
         {
             var port = (ulong)(0x510 + random.Next(12));
@@ -114,7 +115,6 @@ public class FwCfgTests
                     _io.Store(port, size, (ulong)random.NextInt64());
                     break;
                 default:
-                    Span<byte> request = stackalloc byte[16];
                     random.NextBytes(request);
                     request[4] = 0;
                     request[8..14].Clear();

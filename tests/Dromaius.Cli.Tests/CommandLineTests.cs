@@ -115,7 +115,7 @@ public sealed class CommandLineTests
     {
         foreach (var option in OptionTable.Groups.SelectMany(static g => g.Options))
             Assert.Same(option, OptionTable.Find(option.Name));
-        Assert.Empty(AbsentOptions.Known.Where(static n => OptionTable.Find(n) != null));
+        Assert.DoesNotContain(AbsentOptions.Known, static n => OptionTable.Find(n) != null);
     }
 
     [Fact]
