@@ -111,7 +111,12 @@ internal sealed unsafe class TestGuest : IDisposable
             EngineOffset = TestState.EngineOffset,
             Memory = new GuestMemoryCallbacks
             {
-                Load = &Load, Store = &Store, Rmw = &Rmw, Cas = &Cas, VecLoad = &VecLoad, VecStore = &VecStore,
+                Load = &Load,
+                Store = &Store,
+                Rmw = &Rmw,
+                Cas = &Cas,
+                VecLoad = &VecLoad,
+                VecStore = &VecStore,
             },
         };
     }

@@ -125,7 +125,10 @@ internal sealed unsafe class GuestProcessor : ICodeFetcher, IDisposable
             s->Cs = new Segment { Base = state.CodeSegment, Limit = 0xFFFF, Attributes = 0x00FB, Selector = 0x07 };
             s->Ss = s->Ds = s->Es = new Segment
             {
-                Base = state.DataSegment, Limit = MachineState.ArenaSize - 1, Attributes = 0x00F3, Selector = 0x0F,
+                Base = state.DataSegment,
+                Limit = MachineState.ArenaSize - 1,
+                Attributes = 0x00F3,
+                Selector = 0x0F,
             };
         }
 
