@@ -96,7 +96,7 @@ internal static class StandardOptions
                     ChooseAccelerator(settings, value.Split(':'));
                     break;
                 default:
-                    settings.MachineProperties.Add(new(key, value));
+                    settings.MachineProperties.Add(new(key.Replace('_', '-'), value)); // old spellings have underscores
                     break;
             }
         }
