@@ -59,7 +59,7 @@ public sealed class ConsoleTests
     {
         using var guest = new Emulator("-display", "none", "-net", "none");
         Thread.Sleep(1000);
-        System.Diagnostics.Process.Start("kill", [$"-{name}", $"{guest.ProcessId}"]).WaitForExit();
+        System.Diagnostics.Process.Start("sh", ["-c", $"kill -{name} {guest.ProcessId}"]).WaitForExit();
         guest.ExpectExit(0, 10);
         Assert.Contains($"terminating on signal {number}", guest.Output);
     }
