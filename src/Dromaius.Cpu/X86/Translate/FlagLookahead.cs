@@ -76,7 +76,7 @@ internal sealed class FlagLookahead(InstructionFacts facts)
         {
             decoder.Decode(out var insn);
             if (decoder.LastError != DecoderError.None || !facts.Supports(insn)
-                || (InstructionFacts.ReadBy(insn) & open) != 0 || !InstructionFacts.PassesFlags(insn))
+                || (InstructionFacts.ReadBy(insn) & open) != 0 || !InstructionFacts.CannotLeave(insn))
                 break;
             open &= ~InstructionFacts.WrittenBy(insn);
             if (open != 0)
@@ -91,7 +91,7 @@ internal sealed class FlagLookahead(InstructionFacts facts)
     }
 
     /// <summary>Decides what becomes of the flags of each instruction of a block.</summary>
-    /// <param name="precise">Nothing may be dropped where a fault could show it.</param>
+    /// <param name="precise">Not even a branch may be crossed: every instruction may leave the block.</param>
     public void FindUses(ReadOnlySpan<Instruction> block, FlagUse[] uses, bool taken, bool next, bool precise)
     {
         var live = taken || next ? InstructionFacts.Arithmetic : 0;
@@ -100,7 +100,7 @@ internal sealed class FlagLookahead(InstructionFacts facts)
             ref readonly var insn = ref block[i];
             uses[i] = (InstructionFacts.MayWrite(insn) & live) == 0 ? FlagUse.Dead : FlagUse.Live;
             var passes = facts.Supports(insn)
-                && (precise ? InstructionFacts.CannotLeave(insn) : InstructionFacts.PassesFlags(insn) || IsBranch(insn));
+                && (InstructionFacts.CannotLeave(insn) || (!precise && IsBranch(insn)));
             live = passes ? (live & ~InstructionFacts.WrittenBy(insn)) | InstructionFacts.ReadBy(insn) : InstructionFacts.Arithmetic;
         }
 

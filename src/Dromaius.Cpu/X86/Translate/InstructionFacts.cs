@@ -42,29 +42,6 @@ internal sealed class InstructionFacts
         return true;
     }
 
-    /// <summary>
-    /// The arithmetic flags in front of it, once overwritten behind it, are of no use to anybody: it does nothing with them, and the
-    /// handler of a fault it may raise returns to it. (The image of such dead flags that the handler finds on its stack is stale.)
-    /// </summary>
-    public static bool PassesFlags(in Instruction insn)
-    {
-        if (!Harmless[(int)insn.Mnemonic] && insn.Mnemonic is not (Mnemonic.Push or Mnemonic.Pop) && !IsVector(insn))
-            return false;
-        for (var i = 0; i < insn.OpCount; i++)
-        {
-            if (insn.GetOpKind(i) == OpKind.Register && !insn.GetOpRegister(i).IsGPR() && !insn.GetOpRegister(i).IsVectorRegister())
-                return false;
-        }
-
-        return true;
-    }
-
-    /// <summary>SSE and AVX that works on vector registers.</summary>
-    private static bool IsVector(in Instruction insn) =>
-        insn.OpCount > 0 && insn.FlowControl == FlowControl.Next
-        && ((insn.Op0Kind == OpKind.Register && insn.Op0Register.IsVectorRegister())
-            || (insn.OpCount > 1 && insn.Op1Kind == OpKind.Register && insn.Op1Register.IsVectorRegister()));
-
     public static RflagsBits ReadBy(in Instruction insn) => (RflagsBits)Flags[(int)insn.Code].Read;
 
     /// <summary>Flags that the instruction may give new values.</summary>
