@@ -146,8 +146,6 @@ public sealed unsafe partial class X86Cpu : IEngineClient, ICodeFetcher
     {
         var lastExit = State->Engine.LastExit;
         State->Engine.LastExit = 0;
-        var entry = _jumpCache + EngineState.JumpIndex(State->Rip);
-        var modeWord = State->Mode | (ulong)State->JumpGeneration << 32;
         var unit = FindUnit(lastExit);
         if (unit == null)
             return;
@@ -155,9 +153,11 @@ public sealed unsafe partial class X86Cpu : IEngineClient, ICodeFetcher
         {
             if (unit.Code == null)
                 return; // thrown away meanwhile
+            // Only now: looking for the unit may have run an instruction alone.
+            var entry = _jumpCache + EngineState.JumpIndex(State->Rip);
             entry->Pc = ulong.MaxValue;
             entry->CodeBase = State->CodeBase;
-            entry->Mode = modeWord;
+            entry->Mode = State->Mode | (ulong)State->JumpGeneration << 32;
             entry->Code = unit.Code;
             Volatile.Write(ref entry->Pc, State->Rip);
             if (unit.Invalid)
