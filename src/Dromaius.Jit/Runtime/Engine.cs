@@ -97,7 +97,7 @@ public sealed unsafe class Engine : IDisposable
             _compiler = new X64Compiler(_cache, layout, layout.Memory!);
     }
 
-    /// <summary>Most units of the interpreter that are kept.</summary>
+    /// <summary>How many units the interpreter makes before it throws all away, forgotten ones included.</summary>
     private const int MaxInterpreted = 100_000;
 
     public int UnitCount => _units.Count;
@@ -208,7 +208,7 @@ public sealed unsafe class Engine : IDisposable
                 return known;
             if (_compiler == null)
             {
-                if (_units.Count < MaxInterpreted)
+                if (_byId.Count < MaxInterpreted)
                 {
                     var unit = Register(default, key, extent);
                     unit.Interpreted = IrInterpreter.Compile(b);
