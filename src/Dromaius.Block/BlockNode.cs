@@ -1,0 +1,81 @@
+namespace Dromaius.Block;
+
+/// <summary>What a run of an image holds.</summary>
+/// <param name="Length">Bytes that share this state; at least 1.</param>
+/// <param name="IsAllocated">Stored in this node, not taken from its backing file.</param>
+/// <param name="IsZero">Reads as zeroes.</param>
+/// <param name="HostOffset">Where the bytes are in the node's file, or -1.</param>
+/// <param name="IsCompressed">Stored compressed.</param>
+public readonly record struct BlockStatus(long Length, bool IsAllocated, bool IsZero, long HostOffset = -1, bool IsCompressed = false);
+
+/// <summary>
+/// A node of the block graph: a host file, an image format, a filter. Calls block the calling thread (an I/O thread, never a
+/// vCPU or the event loop) and may come from several threads at once; overlapping writes in flight land in any order.
+/// Ranges are bytes of any alignment; a range outside the length is <see cref="BlockError.Invalid"/>.
+/// Failures are <see cref="BlockException"/>.
+/// </summary>
+public abstract class BlockNode : IDisposable
+{
+    /// <summary>The name users give (<c>node-name</c>).</summary>
+    public string? NodeName { get; set; }
+
+    /// <summary>The driver's name: <c>raw</c>, <c>qcow2</c>, <c>file</c>...</summary>
+    public abstract string Driver { get; }
+
+    /// <summary>Virtual size in bytes.</summary>
+    public abstract long Length { get; }
+    public virtual bool IsReadOnly => false;
+
+    /// <summary>The host file below, if there is one (<c>file</c> child).</summary>
+    public virtual BlockNode? File => null;
+
+    /// <summary>Where unallocated ranges come from.</summary>
+    public virtual BlockNode? Backing => null;
+
+    public abstract void Read(long offset, Span<byte> into);
+
+    public abstract void Write(long offset, ReadOnlySpan<byte> from);
+
+    /// <summary>Makes a range read as zeroes; with <paramref name="mayUnmap"/> its storage may be given back.</summary>
+    public virtual void WriteZeroes(long offset, long length, bool mayUnmap)
+    {
+        var zeroes = new byte[(int)Math.Min(length, 1 << 20)];
+        while (length > 0)
+        {
+            var n = (int)Math.Min(length, zeroes.Length);
+            Write(offset, zeroes.AsSpan(0, n));
+            offset += n;
+            length -= n;
+        }
+    }
+
+    /// <summary>The range is no longer needed; what it reads as afterwards is undefined. May do nothing.</summary>
+    public virtual void Discard(long offset, long length)
+    {
+    }
+
+    /// <summary>On return everything written before the call survives a power failure.</summary>
+    public abstract void Flush();
+
+    /// <summary>The state of the bytes from an offset on, up to a length.</summary>
+    public virtual BlockStatus Status(long offset, long length) => new(length, true, false, offset);
+
+    public virtual void Resize(long length) => throw new BlockException(BlockError.NotSupported, $"Driver '{Driver}' does not support resize");
+
+    /// <summary>Throws unless the range is inside the node.</summary>
+    protected void CheckRange(long offset, long length)
+    {
+        if (offset < 0 || length < 0 || offset > Length - length)
+            throw new BlockException(BlockError.Invalid, "Request outside the image");
+    }
+
+    public void Dispose()
+    {
+        Dispose(true);
+        GC.SuppressFinalize(this);
+    }
+
+    protected virtual void Dispose(bool disposing)
+    {
+    }
+}

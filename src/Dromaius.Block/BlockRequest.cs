@@ -1,0 +1,42 @@
+namespace Dromaius.Block;
+
+public enum BlockOperation
+{
+    Read,
+    Write,
+    Flush,
+    Discard,
+    WriteZeroes,
+}
+
+/// <summary>
+/// One transfer of a device. The device owns it and may use it again once <see cref="Completed"/> was called, which happens
+/// on the event loop under the machine lock.
+/// </summary>
+public sealed class BlockRequest
+{
+    public BlockOperation Operation { get; set; }
+
+    /// <summary>First byte on the medium.</summary>
+    public long Offset { get; set; }
+
+    /// <summary>Bytes; for reads and writes the sum of the segments.</summary>
+    public long Length { get; set; }
+
+    /// <summary>The data, in order: guest memory (<see cref="Core.Memory.DmaBuffer"/>) or the device's own buffers.</summary>
+    public IReadOnlyList<Memory<byte>> Segments { get; set; } = [];
+
+    /// <summary>For writes: durable on completion (FUA).</summary>
+    public bool ForceUnitAccess { get; set; }
+
+    /// <summary>For <see cref="BlockOperation.WriteZeroes"/>: storage may be given back.</summary>
+    public bool MayUnmap { get; set; }
+
+    /// <summary>The outcome, valid in <see cref="Completed"/>.</summary>
+    public BlockError Error { get; set; }
+
+    public required Action<BlockRequest> Completed { get; set; }
+
+    /// <summary>Set by <see cref="BlockBackend.Cancel"/>: the completion is not delivered.</summary>
+    internal bool Cancelled { get; set; }
+}

@@ -1,0 +1,34 @@
+using Dromaius.Core.Memory;
+
+namespace Dromaius.Core.Tests;
+
+/// <summary>Scattered guest memory: RAM in place, everything else bounced.</summary>
+public sealed class DmaBufferTests
+{
+    [Fact]
+    public void ReachesRamInPlaceAndBouncesTheRest()
+    {
+        var root = MemoryRegion.Container("root", 1 << 20);
+        using var ram = new RamBlock("ram", 8192);
+        root.Add(0, MemoryRegion.RamRegion("ram", ram));
+        var space = new AddressSpace("dma", root, new Lock());
+        var buffer = new DmaBuffer(space, toGuest: true);
+        buffer.Add(8190, 4);
+        Assert.Equal(4, buffer.Length);
+        Assert.Equal(2, buffer.Segments.Count);
+        buffer.Segments[0].Span.Fill(0x55);
+        buffer.Segments[1].Span.Fill(0x66);
+        ram.SetFlag(1, PageFlags.DisplayClean);
+        buffer.Complete();
+        Assert.Equal(0x55, ram.Span(8191, 1)[0]);
+        unsafe
+        {
+            Assert.Equal(0, ram.Flags[1]);
+        }
+
+        var outward = new DmaBuffer(space, toGuest: false);
+        outward.Add(8191, 2);
+        Assert.Equal(0x55, outward.Segments[0].Span[0]);
+        Assert.Equal(0xFF, outward.Segments[1].Span[0]);
+    }
+}
