@@ -7,14 +7,14 @@ namespace Dromaius.Cpu.Tests.Oracle;
 
 /// <summary>
 /// Every user instruction form, compared with the host processor over random registers, flags and memory.
-/// <c>DROMAIUS_X86_COUNT</c>: states a form (default 4). <c>DROMAIUS_X86_FORMS</c>: only forms whose name contains this.
+/// <c>DROMAIUS_X86_COUNT</c>: states an opcode (default 8); register and memory operands, LOCK and REP are forms of their own. <c>DROMAIUS_X86_FORMS</c>: only forms whose name contains this.
 /// <c>DROMAIUS_X86_SEED</c>: another sequence of random numbers.
 /// </summary>
 public sealed class HostOracleTests(ITestOutputHelper output)
 {
     private const int MaxReports = 60;
     private const int StackFault = 12, GeneralProtection = 13, PageFault = 14;
-    private static readonly int Count = Setting("DROMAIUS_X86_COUNT", 4);
+    private static readonly int Count = Setting("DROMAIUS_X86_COUNT", 8);
     private static readonly int Seed = Setting("DROMAIUS_X86_SEED", 1);
     private static readonly string Filter = Environment.GetEnvironmentVariable("DROMAIUS_X86_FORMS") ?? "";
 
@@ -41,7 +41,9 @@ public sealed class HostOracleTests(ITestOutputHelper output)
         if (!HostProcessor.IsSupported || (bits == 16 && !HostProcessor.Instance.Supports16))
             return;
         using var guest = new GuestProcessor(native);
-        var (forms, runs, faults, skipped) = (0, 0, 0, 0);
+        var (runs, faults, skipped) = (0, 0, 0);
+        var forms = new HashSet<(Code Code, bool Memory, int Prefix)>();
+        var codes = 0;
         var reports = new List<string>();
         var failedForms = 0;
         foreach (var code in InstructionForms.All(bits))
@@ -57,6 +59,7 @@ public sealed class HostOracleTests(ITestOutputHelper output)
                     bits) is not { } bytes)
                     continue;
                 built = true;
+                _ = forms.Add(InstructionForms.Form(instruction));
                 switch (Compare(guest, bytes, instruction, bits, random, out var difference))
                 {
                     case Outcome.Skipped: skipped++; break;
@@ -68,13 +71,13 @@ public sealed class HostOracleTests(ITestOutputHelper output)
                     reports.Add(difference);
             }
 
-            forms += built ? 1 : 0;
+            codes += built ? 1 : 0;
             failedForms += failures != 0 ? 1 : 0;
             if (failures != 0)
                 reports[^1] = $"{code} ({failures} of {Count}): {reports[^1]}";
         }
 
-        var summary = $"{forms} forms, {runs} runs, {faults} faults, {skipped} skipped, {failedForms} forms differ";
+        var summary = $"{forms.Count} forms of {codes} opcodes, {runs} runs, {faults} faults, {skipped} skipped, {failedForms} forms differ";
         output.WriteLine(summary);
         if (reports.Count == 0)
             return;

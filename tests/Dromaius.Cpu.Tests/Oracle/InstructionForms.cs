@@ -24,10 +24,9 @@ internal static class InstructionForms
         Mnemonic.Outsw, Mnemonic.Outsd, Mnemonic.Cpuid, Mnemonic.Rdtsc, Mnemonic.Rdpmc, Mnemonic.Lar, Mnemonic.Lsl,
         Mnemonic.Verr, Mnemonic.Verw, Mnemonic.Sldt, Mnemonic.Str, Mnemonic.Sgdt, Mnemonic.Sidt, Mnemonic.Smsw,
         Mnemonic.Lfs, Mnemonic.Lgs, Mnemonic.Lss, Mnemonic.Iret, Mnemonic.Iretd, Mnemonic.Iretq, Mnemonic.Retf,
-        Mnemonic.Popf, Mnemonic.Popfd, Mnemonic.Popfq, Mnemonic.Pushf, Mnemonic.Pushfd, Mnemonic.Pushfq,
-        Mnemonic.Fxsave, Mnemonic.Fxsave64, Mnemonic.Fxrstor, Mnemonic.Fxrstor64, Mnemonic.Fnstenv, Mnemonic.Fstenv,
-        Mnemonic.Fldenv, Mnemonic.Fnsave, Mnemonic.Fsave, Mnemonic.Frstor, Mnemonic.Clflush, Mnemonic.Monitor,
-        Mnemonic.Mwait, Mnemonic.Ldmxcsr, Mnemonic.Vldmxcsr, Mnemonic.Fldcw, Mnemonic.Fstpnce, Mnemonic.Fsetpm,
+        Mnemonic.Popf, Mnemonic.Popfd, Mnemonic.Popfq, Mnemonic.Fldenv, Mnemonic.Frstor, Mnemonic.Fxrstor, Mnemonic.Fxrstor64,
+        Mnemonic.Fnstenv, Mnemonic.Fstenv, Mnemonic.Fnsave, Mnemonic.Fsave,
+        Mnemonic.Clflush, Mnemonic.Monitor, Mnemonic.Mwait, Mnemonic.Fstpnce, Mnemonic.Fsetpm,
         Mnemonic.Frstpm, Mnemonic.Feni, Mnemonic.Fdisi, Mnemonic.Fneni, Mnemonic.Fndisi, Mnemonic.Fnsetpm,
     ];
 
@@ -43,6 +42,16 @@ internal static class InstructionForms
                 continue;
             yield return code;
         }
+    }
+
+    /// <summary>What tells forms of one opcode apart: an operand in memory, and LOCK or REP.</summary>
+    public static (Code Code, bool Memory, int Prefix) Form(in Instruction instruction)
+    {
+        var memory = false;
+        for (var i = 0; i < instruction.OpCount; i++)
+            memory |= instruction.GetOpKind(i) == OpKind.Memory;
+        return (instruction.Code, memory,
+            instruction.HasLockPrefix ? 1 : instruction.HasRepPrefix ? 2 : instruction.HasRepnePrefix ? 3 : 0);
     }
 
     /// <summary>A random instance, encoded; null when there is none.</summary>
