@@ -132,6 +132,9 @@ public sealed class HostOracleTests(ITestOutputHelper output)
             trouble = "  " + e + "\n";
         }
 
+        // A selector taken from memory: the descriptor tables of the host and the guest are not the same.
+        if (instruction.Mnemonic is Mnemonic.Lds or Mnemonic.Les && host.Trap != actual.Trap)
+            return Outcome.Skipped;
         if (bits == 16 && (IsLimitFault(host) || IsLimitFault(actual)) && IsPartial(instruction))
             return Outcome.Skipped;
         host.Narrow();
@@ -191,6 +194,11 @@ public sealed class HostOracleTests(ITestOutputHelper output)
     private static void Forget(in Instruction instruction, MachineState host, MachineState actual)
     {
         const ushort roundedUpOrUnderflow = 0x210;
+        const uint precision = 0x20;
+
+        // A dot product that stops at an unmasked exception: whether its earlier steps count as inexact.
+        if (instruction.Mnemonic is Mnemonic.Dpps or Mnemonic.Vdpps or Mnemonic.Dppd or Mnemonic.Vdppd && host.Trap != MachineState.NoTrap)
+            actual.Mxcsr = (actual.Mxcsr & ~precision) | (host.Mxcsr & precision);
         if (!IsTranscendental(instruction.Mnemonic))
             return;
 
