@@ -1,3 +1,4 @@
+using Dromaius.Consoles;
 using Dromaius.Core.Chardev;
 using Dromaius.Core.Devices;
 using Dromaius.Core.Errors;
@@ -30,6 +31,7 @@ public abstract class Machine : IDisposable
         IoRoot = MemoryRegion.Container("io", 0x10000);
         Memory = new AddressSpace("memory", MemoryRoot, Lock);
         Io = new AddressSpace("I/O", IoRoot, Lock);
+        Keys = new KeyPresser(Input, RealTimeClock);
     }
 
     public MachineOptions Options { get; }
@@ -50,6 +52,15 @@ public abstract class Machine : IDisposable
     public string? Name => Options.Name;
     public Guid Uuid => Options.Uuid ?? Guid.Empty;
     public RunState State { get; private set; } = RunState.PreLaunch;
+
+    /// <summary>The screens of the graphics adapters.</summary>
+    public DisplayList Displays { get; } = new();
+
+    /// <summary>Where events of keyboards and mice go.</summary>
+    public InputRouter Input { get; } = new();
+
+    /// <summary>Presses keys for a time.</summary>
+    public KeyPresser Keys { get; }
 
     /// <summary>The processors, by index.</summary>
     public abstract IReadOnlyList<IVcpuRunner> Vcpus { get; }
@@ -220,9 +231,6 @@ public abstract class Machine : IDisposable
 
     /// <summary>A non-maskable interrupt on every processor.</summary>
     public abstract void Nmi();
-
-    /// <summary>Presses keys together and releases them after a time; false when there is no keyboard.</summary>
-    public abstract bool SendKeys(IReadOnlyList<string> keys, int holdMilliseconds);
 
     public virtual void Dispose()
     {

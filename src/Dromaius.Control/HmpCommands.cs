@@ -16,6 +16,7 @@ public sealed class HmpCommands
     private readonly List<Command> _commands;
     private readonly List<Command> _infos;
     private int _cpu;
+    private int _buttons;
 
     public HmpCommands(IMachineControl machine)
     {
@@ -27,11 +28,15 @@ public sealed class HmpCommands
             new("help", "?", "[cmd]", "show the help", Help),
             new("i", "", "/fmt addr", "I/O port read", a => PortRead(a)),
             new("info", "", "[subcommand]", "show various information about the system state", Info),
+            new("mouse_button", "", "state", "change mouse button state (1=L, 2=M, 4=R)", MouseButton),
+            new("mouse_move", "", "dx dy [dz]", "send mouse move events", MouseMove),
+            new("mouse_set", "", "index", "set which mouse device receives events", MouseSet),
             new("nmi", "", "", "inject an NMI", _ => Do(machine.Nmi)),
             new("o", "", "/fmt addr value", "I/O port write", PortWrite),
             new("print", "p", "/fmt expr", "print expression value", Print),
             new("quit", "q", "", "quit the emulator", _ => Do(machine.Quit)),
             new("ringbuf_read", "", "device size", "read from a ring buffer character device", ReadRingBuffer),
+            new("screendump", "", "[-f format] filename [device [head]]", "save screen from head 'head' of display device 'device' in specified format 'format' as image 'filename'.", Screendump),
             new("sendkey", "", "keys [hold_ms]", "send keys to the VM (e.g. 'sendkey ctrl-alt-f1', default hold time=100 ms)", SendKey),
             new("stop", "s", "", "stop emulation", _ => Do(machine.Stop)),
             new("system_powerdown", "", "", "send system power down event", _ => Do(machine.PowerDown)),
@@ -45,6 +50,7 @@ public sealed class HmpCommands
             new("cpus", "", "", "show infos for each CPU", _ => InfoCpus()),
             new("kvm", "", "", "show KVM information", _ => "kvm support: not compiled\n"),
             new("memory_size_summary", "", "", "show the amount of initially allocated memory", _ => $"base memory: {machine.RamSize}\n"),
+            new("mice", "", "", "show which guest mouse is receiving events", _ => InfoMice()),
             new("mtree", "", "[-f]", "show memory tree", a => MemoryTree.Show(machine, flat: a.Contains("-f"))),
             new("name", "", "", "show the current VM name", _ => machine.Name is { } name ? name + "\n" : ""),
             new("registers", "", "[-a]", "show the cpu registers (-a: show register info for all cpus)", InfoRegisters),
@@ -191,9 +197,76 @@ public sealed class HmpCommands
     {
         if (args.Length is 0 or > 2)
             return "sendkey: keys expected\n";
-        var keys = args[0] == "-" ? ["minus"] : args[0].Split('-', StringSplitOptions.RemoveEmptyEntries);
-        var hold = args.Length == 2 ? (int)Math.Min(Number(args[1]), 60_000) : 100;
-        return _machine.SendKeys(keys, hold) ? "" : "Error: the machine has no keyboard\n";
+        try
+        {
+            var hold = args.Length == 2 ? (int)Math.Min(Number(args[1]), 60_000) : 100;
+            _machine.PressKeys(InputCommands.ParseKeys(args[0]), hold);
+            return "";
+        }
+        catch (InputCommands.InvalidKeyException e)
+        {
+            return $"invalid parameter: {e.Key}\n";
+        }
+    }
+
+    private string MouseMove(string[] args)
+    {
+        if (args.Length is < 2 or > 3)
+            return "mouse_move: dx and dy expected\n";
+        InputCommands.MoveMouse(_machine.Input, Signed(args[0]), Signed(args[1]), args.Length == 3 ? Signed(args[2]) : 0);
+        return "";
+    }
+
+    private string MouseButton(string[] args)
+    {
+        if (args.Length != 1)
+            return "mouse_button: state expected\n";
+        _buttons = InputCommands.SetButtons(_machine.Input, _buttons, Signed(args[0]));
+        return "";
+    }
+
+    private string MouseSet(string[] args)
+    {
+        if (args.Length != 1)
+            return "mouse_set: index expected\n";
+        return _machine.Input.Activate(Signed(args[0])) ? "" : $"Error: Mouse at given index {args[0]} not found\n";
+    }
+
+    private static int Signed(string text) =>
+        text.StartsWith('-') ? -(int)Math.Min(Number(text[1..]), int.MaxValue) : (int)Math.Min(Number(text), int.MaxValue);
+
+    private string Screendump(string[] args)
+    {
+        string? file = null, device = null;
+        var (head, format) = (0, "ppm");
+        for (var i = 0; i < args.Length; i++)
+        {
+            if (args[i] == "-f" && i + 1 < args.Length)
+            {
+                format = args[++i];
+                if (format is not ("ppm" or "png"))
+                    return $"Error: invalid parameter value: {format}\n";
+            }
+            else if (file == null)
+                file = args[i];
+            else if (device == null)
+                device = args[i];
+            else
+                head = Signed(args[i]);
+        }
+
+        if (file == null)
+            return "screendump: string expected\n";
+        InputCommands.Screendump(_machine.Displays, file, device, head, format);
+        return "";
+    }
+
+    private string InfoMice()
+    {
+        var text = new StringBuilder();
+        foreach (var mouse in _machine.Input.Pointers)
+            text.Append($"{(mouse.IsCurrent ? '*' : ' ')} Mouse #{mouse.Index}: {mouse.Name}{(mouse.IsAbsolute ? " (absolute)" : "")}\n");
+        return text.Length > 0 ? text.ToString() : "No mouse devices connected\n";
     }
 
     private string Print(string[] args)

@@ -1,4 +1,5 @@
 using Dromaius.Boards;
+using Dromaius.Consoles;
 using Dromaius.Core.Chardev;
 using Dromaius.Core.Memory;
 
@@ -49,8 +50,14 @@ public interface IMachineControl
     /// <summary>A non-maskable interrupt on every processor.</summary>
     void Nmi();
 
-    /// <summary>Keys of the guest's keyboard, pressed together and released after a time; false when there is no keyboard.</summary>
-    bool SendKeys(IReadOnlyList<string> keys, int holdMilliseconds);
+    /// <summary>The screens.</summary>
+    DisplayList Displays { get; }
+
+    /// <summary>Keyboards and mice.</summary>
+    InputRouter Input { get; }
+
+    /// <summary>Presses keys together and releases them after a time.</summary>
+    void PressKeys(int[] codes, int holdMilliseconds);
 
     /// <summary>The registers of a processor as <c>info registers</c> lays them out.</summary>
     string Registers(int cpu);

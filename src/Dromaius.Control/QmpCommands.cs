@@ -20,6 +20,7 @@ public sealed class QmpCommands
         {
             ["cont"] = _ => Do(machine.Continue),
             ["human-monitor-command"] = a => _human.Execute(Text(a, "command-line")).Replace("\n", "\r\n"),
+            ["input-send-event"] = SendEvents,
             ["inject-nmi"] = _ => Do(machine.Nmi),
             ["qmp_capabilities"] = _ => throw new UserErrorException("Capabilities negotiation is already complete, command ignored"),
             ["query-chardev"] = _ => QueryChardev(),
@@ -27,6 +28,7 @@ public sealed class QmpCommands
             ["query-cpus-fast"] = _ => QueryCpus(),
             ["query-kvm"] = _ => new JsonObject { ["enabled"] = false, ["present"] = false },
             ["query-memory-size-summary"] = _ => new JsonObject { ["base-memory"] = machine.RamSize },
+            ["query-mice"] = _ => QueryMice(),
             ["query-name"] = _ => machine.Name is { } name ? new JsonObject { ["name"] = name } : [],
             ["query-status"] = _ => QueryStatus(),
             ["query-target"] = _ => new JsonObject { ["arch"] = machine.Target },
@@ -34,6 +36,7 @@ public sealed class QmpCommands
             ["query-version"] = _ => Version(),
             ["quit"] = _ => Do(machine.Quit),
             ["ringbuf-read"] = ReadRingBuffer,
+            ["screendump"] = Screendump,
             ["send-key"] = SendKey,
             ["stop"] = _ => Do(machine.Stop),
             ["system_powerdown"] = _ => Do(machine.PowerDown),
@@ -139,11 +142,42 @@ public sealed class QmpCommands
     {
         if (arguments["keys"] is not JsonArray array)
             throw new UserErrorException("Parameter 'keys' is missing");
-        var keys = new List<string>();
+        var codes = new List<int>();
         foreach (var item in array)
-            keys.Add(item is JsonObject key ? key["data"]?.ToString() ?? "" : "");
-        if (!_machine.SendKeys(keys, arguments["hold-time"]?.GetValue<int>() ?? 100))
-            throw new UserErrorException("the machine has no keyboard");
+            codes.Add(InputCommands.KeyCode(item));
+        _machine.PressKeys([.. codes], arguments["hold-time"]?.GetValue<int>() ?? 100);
         return [];
+    }
+
+    private JsonObject SendEvents(JsonObject arguments)
+    {
+        if (arguments["events"] is not JsonArray array)
+            throw new UserErrorException("Parameter 'events' is missing");
+        InputCommands.SendEvents(_machine.Input, array);
+        return [];
+    }
+
+    private JsonObject Screendump(JsonObject arguments)
+    {
+        var format = arguments["format"]?.ToString() ?? "ppm";
+        if (format is not ("ppm" or "png"))
+            throw new UserErrorException($"Parameter 'format' does not accept value '{format}'");
+        InputCommands.Screendump(_machine.Displays, Text(arguments, "filename"), arguments["device"]?.ToString(),
+            arguments["head"]?.GetValue<int>() ?? 0, format);
+        return [];
+    }
+
+    private JsonArray QueryMice()
+    {
+        var list = new JsonArray();
+        foreach (var mouse in _machine.Input.Pointers)
+        {
+            list.Add((JsonNode)new JsonObject
+            {
+                ["name"] = mouse.Name, ["absolute"] = mouse.IsAbsolute, ["current"] = mouse.IsCurrent, ["index"] = mouse.Index,
+            });
+        }
+
+        return list;
     }
 }

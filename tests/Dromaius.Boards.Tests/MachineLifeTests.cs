@@ -154,8 +154,6 @@ public class MachineLifeTests
         {
         }
 
-        public override bool SendKeys(IReadOnlyList<string> keys, int holdMilliseconds) => false;
-
         protected override void PressPowerButton()
         {
         }

@@ -1,5 +1,6 @@
 using System.Text;
 using Dromaius.Boards;
+using Dromaius.Consoles;
 using Dromaius.Core.Chardev;
 using Dromaius.Core.Memory;
 
@@ -45,11 +46,11 @@ internal sealed class FakeMachine : IMachineControl, IDisposable
 
     public void Nmi() => Calls.Add("nmi");
 
-    public bool SendKeys(IReadOnlyList<string> keys, int holdMilliseconds)
-    {
-        Calls.Add($"keys {string.Join('+', keys)} {holdMilliseconds}");
-        return true;
-    }
+    public DisplayList Displays { get; } = new();
+    public InputRouter Input { get; } = new();
+
+    public void PressKeys(int[] codes, int holdMilliseconds) =>
+        Calls.Add($"keys {string.Join('+', codes.Select(static c => KeyNames.NameOf(c)))} {holdMilliseconds}");
 
     public string Registers(int cpu) => $"registers of {cpu}\n";
 

@@ -1,3 +1,4 @@
+using Dromaius.Consoles;
 using Dromaius.Core.Chardev;
 using Dromaius.Core.Cpus;
 using Dromaius.Core.Memory;
@@ -44,4 +45,20 @@ internal static class RegionExtensions
     public static void Out(this MemoryRegion region, int offset, int value) => region.Write!((ulong)offset, 1, (byte)value);
 
     public static void Out32(this MemoryRegion region, int offset, uint value) => region.Write!((ulong)offset, 4, value);
+}
+
+/// <summary>A picture as bytes: red, green, blue.</summary>
+internal sealed record Picture(int Width, int Height, byte[] Pixels)
+{
+    /// <summary>What an adapter shows, drawn from nothing.</summary>
+    public static Picture Of(IDisplaySource source)
+    {
+        var console = new DisplayConsole(source, "test", null);
+        console.Refresh();
+        var surface = console.Surface;
+        var bytes = new byte[surface.Pixels.Length * 3];
+        for (var i = 0; i < surface.Pixels.Length; i++)
+            (bytes[3 * i], bytes[(3 * i) + 1], bytes[(3 * i) + 2]) = ((byte)(surface.Pixels[i] >> 16), (byte)(surface.Pixels[i] >> 8), (byte)surface.Pixels[i]);
+        return new Picture(surface.Width, surface.Height, bytes);
+    }
 }

@@ -143,7 +143,7 @@ public sealed class FuzzTests : IDisposable
         _events.Add(r =>
         {
             if (r.Next(100) == 0)
-                _ = r.Next(2) == 0 ? vga.Render().Pixels.Length : vga.GetText().Length;
+                _ = r.Next(2) == 0 ? Picture.Of(vga).Pixels.Length : vga.GetText().Length;
         });
         var pci = new PciTestDev();
         Add(pci, pci.MemoryBar, pci.IoBar);

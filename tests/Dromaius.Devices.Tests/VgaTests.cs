@@ -89,11 +89,11 @@ public sealed class VgaTests : IDisposable
         Indexed(0x3C4, (2, 3), (4, 2));
         Indexed(0x3CE, (5, 0x10), (6, 0x0E));
         _vga.LegacyWindow.Write!(0x18000, 2, 0x1741);
-        var image = _vga.Render();
+        var image = Picture.Of(_vga);
         Assert.Equal(720, image.Width);
         Assert.Equal(400, image.Height);
         Assert.Equal([0, 0, 255], image.Pixels[..3]);
-        Assert.Equal(170, image.Pixels[3 * 720 * 3]);
+        Assert.Equal(168, image.Pixels[3 * 720 * 3]);
     }
 
     [Fact]
@@ -153,7 +153,7 @@ public sealed class VgaTests : IDisposable
         On();
         Dac(0x33, 63, 0, 0);
         _vga.LegacyWindow.Out(321, 0x33);
-        var image = _vga.Render();
+        var image = Picture.Of(_vga);
         Assert.Equal(640, image.Width);
         Assert.Equal(400, image.Height);
         var at = ((2 * 640) + 2) * 3;
@@ -173,7 +173,7 @@ public sealed class VgaTests : IDisposable
         Assert.Equal(320u, Vbe(6));
         Assert.Equal((1u << 20) / 1280, Vbe(7));
         _vga.VideoMemory.Span(1280, 4)[1] = 0x80;
-        var image = _vga.Render();
+        var image = Picture.Of(_vga);
         Assert.Equal((320, 200), (image.Width, image.Height));
         Assert.Equal([0, 0x80, 0], image.Pixels[960..963]);
         // The banked window.

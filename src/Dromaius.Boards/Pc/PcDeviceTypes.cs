@@ -1,6 +1,8 @@
 using System.Numerics;
+using Dromaius.Consoles;
 using Dromaius.Core.Devices;
 using Dromaius.Core.Errors;
+using Dromaius.Devices.Display;
 using Dromaius.Devices.Isa;
 using Dromaius.Devices.Pci;
 
@@ -193,8 +195,12 @@ public static class PcDeviceTypes
         var bus = a.Host.Bus<PciBus>()!;
         if (bus.Functions.OfType<VgaFunction>().Any())
             throw new UserErrorException("only one VGA adapter fits: a second one would answer the same ports");
-        var function = Plug(a, new VgaFunction(a.Host.VirtualClock, (int)megabytes, rom) { Id = a.Id });
+        var edid = a.Bool("edid")
+            ? Edid.Build((int)Math.Clamp(a.Integer("xres"), 1, 4095), (int)Math.Clamp(a.Integer("yres"), 1, 4095))
+            : [];
+        var function = Plug(a, new VgaFunction(new Vga(a.Host.VirtualClock, (ulong)megabytes << 20) { Edid = edid }, rom) { Id = a.Id });
         function.MapLegacy(bus.MemoryRoot, a.Host.IoRoot);
+        a.Host.Bus<DisplayList>()!.Add(function.Vga, a.Type.Name, a.Id);
         return function;
     }
 }

@@ -34,7 +34,7 @@ public sealed partial class PcMachine : IDeviceHost
     byte[] IDeviceHost.Firmware(string name) => _firmware.Read(name);
 
     T? IDeviceHost.Bus<T>()
-        where T : class => PciBus as T;
+        where T : class => PciBus as T ?? Displays as T ?? Input as T;
 
     void IDeviceHost.Exit(int status) => RequestExit(status);
 

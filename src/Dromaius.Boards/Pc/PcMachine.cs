@@ -47,7 +47,6 @@ public sealed partial class PcMachine : Machine
     private readonly List<int> _serialInUse = [];
     private readonly List<int> _parallelInUse = [];
     private readonly HashSet<string> _chardevsInUse = [];
-    private Ps2Keyboard? _keyboard;
     private int? _panicPort;
     private bool _booted;
 
@@ -136,9 +135,6 @@ public sealed partial class PcMachine : Machine
         _apicBus.SetLint1(true);
         _apicBus.SetLint1(false);
     }
-
-    public override bool SendKeys(IReadOnlyList<string> keys, int holdMilliseconds) =>
-        _keyboard is { } keyboard && KeySender.Send(keyboard, RealTimeClock, keys, holdMilliseconds);
 
     public override void Dispose()
     {
@@ -242,8 +238,11 @@ public sealed partial class PcMachine : Machine
             return;
         }
 
-        _keyboard = new Ps2Keyboard(VirtualClock);
-        var controller = Add(new I8042(_keyboard, new Ps2Mouse()));
+        var keyboard = new Ps2Keyboard(VirtualClock);
+        var mouse = new Ps2Mouse();
+        Input.Register(keyboard);
+        Input.Register(mouse);
+        var controller = Add(new I8042(keyboard, mouse));
         IoRoot.Add(0x60, controller.DataPort);
         IoRoot.Add(0x64, controller.CommandPort);
         controller.KeyboardIrq.Connect(Follow(1));

@@ -1,4 +1,5 @@
 using Dromaius.Boards;
+using Dromaius.Consoles;
 using Dromaius.Control;
 using Dromaius.Core.Chardev;
 using Dromaius.Core.Memory;
@@ -46,7 +47,10 @@ internal sealed class MachineControl(Machine machine, string target, IReadOnlyDi
 
     public void Nmi() => machine.Nmi();
 
-    public bool SendKeys(IReadOnlyList<string> keys, int holdMilliseconds) => machine.SendKeys(keys, holdMilliseconds);
+    public DisplayList Displays => machine.Displays;
+    public InputRouter Input => machine.Input;
+
+    public void PressKeys(int[] codes, int holdMilliseconds) => machine.Keys.Press(codes, holdMilliseconds);
 
     public string Registers(int cpu) => machine.Vcpus[cpu].Registers();
 

@@ -26,7 +26,7 @@ public interface IDeviceHost
     /// <summary>The contents of a file found on the firmware search path; throws if there is none.</summary>
     byte[] Firmware(string name);
 
-    /// <summary>A bus by its class, such as the PCI root bus, or null.</summary>
+    /// <summary>Something to connect to by its class, such as the PCI root bus or the list of screens, or null.</summary>
     T? Bus<T>()
         where T : class;
 

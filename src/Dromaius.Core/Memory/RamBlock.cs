@@ -56,6 +56,18 @@ public sealed unsafe class RamBlock : IDisposable
     /// </summary>
     public Action<RamBlock, ulong, ulong>? CodeWritten { get; set; }
 
+    /// <summary>Pages of this block are marked for displays: <see cref="FlagsSetOn"/> is raised.</summary>
+    public bool IsDisplay { get; init; }
+
+    /// <summary>Pages, from the first to the last, got flags: cached translations must take the slow path for stores.</summary>
+    public event Action<RamBlock, ulong, ulong>? FlagsSetOn;
+
+    /// <summary>The page is marked and was not changed since.</summary>
+    public bool IsDisplayClean(ulong page) => page < PageCount && (_flags[page] & (byte)PageFlags.DisplayClean) != 0;
+
+    /// <summary>Tells the processors that pages got flags.</summary>
+    public void FlagsSet(ulong first, ulong last) => FlagsSetOn?.Invoke(this, first, last);
+
     /// <summary>The bytes at an offset; the caller has checked nothing, this does.</summary>
     public Span<byte> Span(ulong offset, int length)
     {

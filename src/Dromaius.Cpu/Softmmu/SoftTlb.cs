@@ -67,6 +67,9 @@ public sealed unsafe class SoftTlb : IDisposable
     private readonly int[] _fills = new int[Modes];
     private readonly int[] _evictions = new int[Modes];
 
+    /// <summary>Memory of displays that was seen: it tells when pages of it are marked.</summary>
+    private readonly HashSet<RamBlock> _displays = [];
+
     /// <summary>One bit for each gigabyte, hashed, that has seen a large page.</summary>
     private ulong _large;
 
@@ -243,6 +246,32 @@ public sealed unsafe class SoftTlb : IDisposable
         }
     }
 
+    /// <summary>Pages of a display's memory got marked: stores to them must take the slow path. Any thread.</summary>
+    private void WatchPages(RamBlock ram, ulong first, ulong last)
+    {
+        var start = ram.Base + (first << RamBlock.PageShift);
+        var length = (last - first + 1) << RamBlock.PageShift;
+        lock (_gate)
+        {
+            for (var m = 0; m < Modes; m++)
+            {
+                WatchRange(_tables[m], _size[m], start, length);
+                WatchRange(_victims[m], Victims, start, length);
+            }
+        }
+    }
+
+    private static void WatchRange(TlbEntry* e, int count, byte* start, ulong length)
+    {
+        for (var i = 0; i < count; i++)
+        {
+            var w = e[i].Write;
+            if ((w & (TlbEntry.Invalid | TlbEntry.Device)) == 0
+                && (ulong)((byte*)(e[i].Addend + (nint)(w & PageMask)) - start) < length)
+                e[i].Write = w | TlbEntry.NotDirty;
+        }
+    }
+
     private static void Watch(TlbEntry* e, int count, byte* hostPage)
     {
         for (var i = 0; i < count; i++)
@@ -336,6 +365,8 @@ public sealed unsafe class SoftTlb : IDisposable
                 : range.ReadOnly ? page | TlbEntry.ReadOnlyMemory
                 : ram.Flags[offset >> 12] != 0 ? page | TlbEntry.NotDirty
                 : page;
+            if (ram.IsDisplay && _displays.Add(ram))
+                ram.FlagsSetOn += WatchPages;
         }
         else
         {
@@ -591,6 +622,8 @@ public sealed unsafe class SoftTlb : IDisposable
 
     public void Dispose()
     {
+        foreach (var ram in _displays)
+            ram.FlagsSetOn -= WatchPages;
         for (var m = 0; m < Modes; m++)
             NativePages.Unmap(_tables[m], (nuint)(_size[m] * sizeof(TlbEntry)));
         NativePages.Unmap(_memory, _memorySize);

@@ -1,168 +1,211 @@
-using System.Text;
+using Dromaius.Consoles;
 
 namespace Dromaius.Devices.Display;
 
-/// <summary>A picture: rows from the top, three bytes (red, green, blue) a pixel.</summary>
-public sealed record RgbImage(int Width, int Height, byte[] Pixels);
-
-/// <summary>What the screen shows, as text or as a picture.</summary>
-public sealed partial class Vga
+/// <summary>What the screen shows.</summary>
+public partial class Vga : IDisplaySource
 {
-    private const int LargestSide = 4096;
+    private readonly DirtyPages _dirty;
 
-    /// <summary>Code page 437, in which text memory is.</summary>
-    private const string CodePage437 =
-        " ☺☻♥♦♣♠•◘○◙♂♀♪♫☼►◄↕‼¶§▬↨↑↓→←∟↔▲▼ !\"#$%&'()*+,-./0123456789:;<=>?@ABCDEFGHIJKLMNOPQRSTUVWXYZ[\\]^_`abcdefghijklmno" +
-        "pqrstuvwxyz{|}~⌂ÇüéâäàåçêëèïîìÄÅÉæÆôöòûùÿÖÜ¢£¥₧ƒáíóúñÑªº¿⌐¬½¼¡«»░▒▓│┤╡╢╖╕╣║╗╝╜╛┐└┴┬├─┼╞╟╚╔╩╦╠═╬╧╨╤╥╙╘╒╓╫╪┘┌█▄▌▐▀" +
-        "αßΓπΣσµτΦΘΩδ∞φε∩≡±≥≤⌠⌡÷≈°∙·√ⁿ²■ ";
+    /// <summary>The palette as colours: all entries, and the sixteen that the attribute controller chooses.</summary>
+    private readonly uint[] _dacColours = new uint[256];
+    private readonly uint[] _colours = new uint[16];
 
-    /// <summary>The screen is on: the attribute controller has its palette and the sequencer does not blank.</summary>
-    public bool IsDisplayOn => IsVbeEnabled || ((_attributeIndex & 0x20) != 0 && (_sequencer[1] & 0x20) == 0);
+    private bool _redraw = true;
+    private bool _paletteChanged = true;
 
-    public bool IsTextMode => !IsVbeEnabled && (_graphics[6] & 1) == 0;
+    /// <summary>A mode whose lines are runs of pixels in memory.</summary>
+    /// <param name="Layout">How the pixels lie.</param>
+    /// <param name="Width">Pixels shown.</param>
+    /// <param name="Height">Lines shown.</param>
+    /// <param name="Start">Byte offset of the first pixel.</param>
+    /// <param name="Pitch">Bytes from line to line.</param>
+    protected readonly record struct LinearMode(PixelLayout Layout, int Width, int Height, ulong Start, int Pitch);
 
-    public int TextColumns => _crtc[1] + 1;
-
-    public int TextRows => Math.Max(1, VerticalEnd / CellHeight);
-
-    private int CellHeight => (_crtc[9] & 0x1F) + 1;
+    /// <summary>The attribute controller shows its palette.</summary>
+    public bool IsDisplayOn => IsVbeEnabled || (_attributeIndex & 0x20) != 0;
 
     private int VerticalEnd => (_crtc[0x12] | (_crtc[7] & 2) << 7 | (_crtc[7] & 0x40) << 3) + 1;
 
-    private int StartAddress => _crtc[0x0C] << 8 | _crtc[0x0D];
+    protected virtual int StartAddress => _crtc[0x0C] << 8 | _crtc[0x0D];
 
-    private int LineOffset => _crtc[0x13] * 8;
+    protected virtual int LineOffset => _crtc[0x13] * 8;
 
     private int LineCompare => _crtc[0x18] | (_crtc[7] & 0x10) << 4 | (_crtc[9] & 0x40) << 3;
 
-    /// <summary>The text on the screen, a line a row, without blanks at the ends; empty in graphics modes.</summary>
-    public string GetText()
+    /// <summary>Bytes after which planar and chained modes wrap round.</summary>
+    protected virtual uint WrapSize => PlanarSize;
+
+    /// <summary>The colours of palette entries 0 to 255.</summary>
+    protected ReadOnlySpan<uint> DacColours => _dacColours;
+
+    /// <summary>Lines that must be drawn although their memory did not change: those of a moved hardware cursor.</summary>
+    protected (int First, int Last) ChangedLines { get; set; } = (int.MaxValue, -1);
+
+    /// <summary>The next drawing draws all: some register changed what is shown.</summary>
+    protected void Redraw() => _redraw = true;
+
+    protected void ChangePalette() => _redraw = _paletteChanged = true;
+
+    public virtual void Draw(DisplayConsole console, bool everything)
     {
-        if (!IsTextMode)
-            return "";
-        var text = new StringBuilder();
-        var line = new StringBuilder();
-        for (var row = 0; row < TextRows; row++)
+        everything |= _redraw;
+        _redraw = false;
+        if (_paletteChanged)
+            UpdateColours();
+        if (TryGetLinearMode(out var mode))
+            DrawLinear(console, mode, everything);
+        else if (!IsDisplayOn)
+            DrawBlank(console, everything);
+        else if (IsTextMode)
+            DrawText(console, everything);
+        else
+            DrawGraphics(console, everything);
+    }
+
+    /// <summary>The linear mode that is on, if one is.</summary>
+    protected virtual bool TryGetLinearMode(out LinearMode mode)
+    {
+        mode = default;
+        if (!IsVbeEnabled)
+            return false;
+        var depth = _vbe[VbeDepth];
+        var layout = depth switch
         {
-            line.Clear();
-            for (var column = 0; column < TextColumns; column++)
-                line.Append(CodePage437[Cell(row, column)[0]]);
-            text.Append(line.ToString().TrimEnd()).Append('\n');
+            4 => PixelLayout.Planar,
+            8 => PixelLayout.Indexed,
+            15 => PixelLayout.Rgb555,
+            16 => PixelLayout.Rgb565,
+            24 => PixelLayout.Rgb888,
+            _ => PixelLayout.Xrgb8888,
+        };
+        var start = ((ulong)_vbe[VbeY] * (ulong)VbeBytesPerLine) + (ulong)VbeBytes(_vbe[VbeX]);
+        mode = new LinearMode(layout, _vbe[VbeWidth], _vbe[VbeHeight], depth == 4 ? start & ~3UL : start, VbeBytesPerLine);
+        return true;
+    }
+
+    /// <summary>Draws over a line that was just drawn: a hardware cursor.</summary>
+    protected virtual void DrawCursor(Span<uint> line, int y)
+    {
+    }
+
+    private void UpdateColours()
+    {
+        _paletteChanged = false;
+        for (var i = 0; i < 256; i++)
+        {
+            var from = (i & _dacMask) * 3;
+            _dacColours[i] = Component(_palette[from]) << 16 | Component(_palette[from + 1]) << 8 | Component(_palette[from + 2]);
         }
 
-        return text.ToString();
+        for (var i = 0; i < 16; i++)
+            _colours[i] = _dacColours[AttributeEntry(i)];
     }
 
-    /// <summary>Character, attribute, font row bytes of other planes: the four bytes of a text cell.</summary>
-    private ReadOnlySpan<byte> Cell(int row, int column) =>
-        VideoMemory.Span((ulong)((StartAddress * 4) + (row * LineOffset) + (column * 4)) % PlanarSize & ~3UL, 4);
-
-    /// <summary>Draws the screen.</summary>
-    public RgbImage Render()
-    {
-        if (IsVbeEnabled)
-            return RenderVbe();
-        return IsTextMode ? RenderText() : RenderGraphics();
-    }
-
-    private static RgbImage Blank(int width, int height)
-    {
-        width = Math.Clamp(width, 1, LargestSide);
-        height = Math.Clamp(height, 1, LargestSide);
-        return new RgbImage(width, height, new byte[width * height * 3]);
-    }
-
-    /// <summary>A DAC entry in the picture.</summary>
-    private void Put(RgbImage image, int x, int y, int entry)
-    {
-        var from = (entry & _dacMask) * 3;
-        var to = ((y * image.Width) + x) * 3;
-        for (var i = 0; i < 3; i++)
-        {
-            var c = _palette[from + i];
-            image.Pixels[to + i] = Is8BitDac ? c : (byte)(c << 2 | c >> 4);
-        }
-    }
+    /// <summary>Six bits become eight by repeating the lowest one.</summary>
+    private uint Component(byte value) => Is8BitDac ? value : (uint)(value << 2 | (value & 1) * 3);
 
     /// <summary>The DAC entry of one of sixteen colours.</summary>
-    private int Attribute(int colour)
+    private int AttributeEntry(int colour)
     {
-        colour &= _attribute[0x12] & 15;
         var entry = _attribute[colour];
         return (_attribute[0x10] & 0x80) != 0
             ? (entry & 0x0F) | (_attribute[0x14] & 0x0F) << 4
             : (entry & 0x3F) | (_attribute[0x14] & 0x0C) << 4;
     }
 
-    private RgbImage RenderText()
+    private static void DrawBlank(DisplayConsole console, bool everything)
     {
-        var cellWidth = (_sequencer[1] & 1) != 0 ? 8 : 9;
-        var image = Blank(TextColumns * cellWidth, TextRows * CellHeight);
-        if (!IsDisplayOn)
-            return image;
-        var cursor = (_crtc[0x0E] << 8 | _crtc[0x0F]) - StartAddress;
-        var cursorOn = (_crtc[0x0A] & 0x20) == 0;
-        for (var row = 0; row < TextRows; row++)
+        if (!everything)
+            return;
+        Array.Clear(console.Surface.Pixels);
+        console.UpdateAll();
+    }
+
+    private void DrawLinear(DisplayConsole console, LinearMode mode, bool everything)
+    {
+        everything |= console.SetSize(mode.Width, mode.Height);
+        var surface = console.Surface;
+        var bytes = LineDrawer.BytesFor(mode.Layout, surface.Width);
+        _dirty.Collect(mode.Start, ((ulong)mode.Pitch * (ulong)(surface.Height - 1)) + (ulong)bytes);
+        var (first, last) = ChangedLines;
+        ChangedLines = (int.MaxValue, -1);
+        var runStart = -1;
+        for (var y = 0; y < surface.Height; y++)
         {
-            for (var column = 0; column < TextColumns; column++)
+            var offset = mode.Start + ((ulong)y * (ulong)mode.Pitch);
+            if (everything || (y >= first && y <= last) || _dirty.IsDirty(offset, (ulong)bytes))
             {
-                var cell = Cell(row, column);
-                var here = cursorOn && LineOffset != 0 && (row * (LineOffset / 4)) + column == cursor;
-                DrawCell(image, column * cellWidth, row * CellHeight, cellWidth, cell[0], cell[1], here);
+                var line = surface.Row(y);
+                if (offset + (ulong)bytes <= VideoMemory.Size)
+                {
+                    LineDrawer.Draw(mode.Layout, VideoMemory.Span(offset, bytes), line,
+                        mode.Layout == PixelLayout.Planar ? _colours : _dacColours, 15);
+                }
+                else
+                    line.Clear();
+                DrawCursor(line, y);
+                if (runStart < 0)
+                    runStart = y;
+            }
+            else if (runStart >= 0)
+            {
+                console.Update(0, runStart, surface.Width, y - runStart);
+                runStart = -1;
             }
         }
 
-        return image;
+        if (runStart >= 0)
+            console.Update(0, runStart, surface.Width, surface.Height - runStart);
     }
 
-    private void DrawCell(RgbImage image, int x, int y, int width, byte character, byte attribute, bool cursor)
+    private void DrawGraphics(DisplayConsole console, bool everything)
     {
-        var foreground = Attribute(attribute & 15);
-        // With blinking enabled the top bit is no colour.
-        var background = Attribute((attribute >> 4) & ((_attribute[0x10] & 8) != 0 ? 7 : 15));
-        var font = FontOffset((attribute & 8) != 0) + (character * 32);
-        for (var line = 0; line < CellHeight && y + line < image.Height; line++)
-        {
-            int bits = VideoMemory.Span((ulong)(((font + line) * 4) + 2) % PlanarSize, 1)[0] << 1;
-            // The ninth dot repeats the eighth for line graphics.
-            if ((_attribute[0x10] & 4) != 0 && character is >= 0xC0 and <= 0xDF)
-                bits |= (bits >> 1) & 1;
-            if (cursor && line >= (_crtc[0x0A] & 0x1F) && line <= (_crtc[0x0B] & 0x1F))
-                bits = 0x1FF;
-            for (var dot = 0; dot < width && x + dot < image.Width; dot++)
-                Put(image, x + dot, y + line, (bits >> (8 - dot) & 1) != 0 ? foreground : background);
-        }
-    }
-
-    /// <summary>Where the chosen font starts in plane 2; attribute bit 3 chooses the second.</summary>
-    private int FontOffset(bool second)
-    {
-        var select = _sequencer[3];
-        var map = second
-            ? (select >> 2 & 3) | (select >> 3 & 4)
-            : (select & 3) | (select >> 2 & 4);
-        return ((map & 3) * 0x4000) + ((map & 4) != 0 ? 0x2000 : 0);
-    }
-
-    private RgbImage RenderGraphics()
-    {
-        var width = (_crtc[1] + 1) * 8;
         var shift = (_graphics[5] >> 5) & 3;
-        var halved = shift < 2 && (_sequencer[1] & 8) != 0; // dot clock halved: each pixel twice
-        if (halved)
-            width *= 2;
-        var image = Blank(width, VerticalEnd);
-        if (!IsDisplayOn)
-            return image;
-        var scale = halved || shift >= 2 ? 2 : 1;
-        var repeat = (shift == 1 ? 1 : CellHeight) << (_crtc[9] >> 7);
-        var wrapMask = (_crtc[0x17] & 3) ^ 3;
-        var address = StartAddress * 4;
-        var line = 0;
-        var repeated = 0;
-        for (var y = 0; y < image.Height; y++)
+        var layout = shift switch
         {
-            DrawLine(image, y, LineAddress(address, line), shift, scale);
+            0 => PixelLayout.Planar,
+            1 => PixelLayout.Pairs,
+            _ => PixelLayout.Indexed,
+        };
+        var width = (_crtc[1] + 1) * 8;
+        // 256 colours take two dot clocks a pixel, and a halved dot clock makes every pixel twice as wide.
+        var doubled = shift >= 2 || (_sequencer[1] & 8) != 0;
+        if (shift < 2 && doubled)
+            width *= 2;
+        everything |= console.SetSize(width, VerticalEnd);
+        _dirty.Collect(0, WrapSize);
+
+        var surface = console.Surface;
+        var pixels = doubled ? surface.Width / 2 : surface.Width;
+        var pan = _attribute[0x13] & 7;
+        if (shift >= 2)
+            pan >>= 1;
+        Span<uint> buffer = new uint[pixels + 8];
+        var palette = layout == PixelLayout.Indexed ? _dacColours : _colours;
+        // Where row scans replace address bits, each shows other memory.
+        var wrapMask = (_crtc[0x17] & 3) ^ 3;
+        var repeat = (shift == 1 || wrapMask != 0 ? 1 : CellHeight) << (_crtc[9] >> 7);
+        var address = (StartAddress + ((_crtc[8] >> 5) & 3)) * 4;
+        var line = 0;
+        var repeated = Math.Min(_crtc[8] & 0x1F, repeat - 1);
+        for (var y = 0; y < surface.Height; y++)
+        {
+            var from = LineAddress(address, line);
+            if (everything || IsPlanarDirty(from, LineDrawer.BytesFor(layout, pixels + pan)))
+            {
+                DrawPlanarLine(layout, from, buffer[..(pixels + pan)], palette);
+                var row = surface.Row(y);
+                if (doubled)
+                {
+                    for (var x = 0; x < pixels; x++)
+                        row[2 * x] = row[(2 * x) + 1] = buffer[x + pan];
+                }
+                else
+                    buffer.Slice(pan, pixels).CopyTo(row);
+                console.Update(0, y, surface.Width, 1);
+            }
+
             if (++repeated >= repeat)
             {
                 repeated = 0;
@@ -172,10 +215,12 @@ public sealed partial class Vga
             }
 
             if (y == LineCompare)
-                address = line = repeated = 0;
+            {
+                address = 0;
+                if ((_attribute[0x10] & 0x20) != 0)
+                    pan = 0;
+            }
         }
-
-        return image;
     }
 
     /// <summary>CGA and Hercules modes: low bits of the line replace address bits.</summary>
@@ -192,91 +237,27 @@ public sealed partial class Vga
         return address;
     }
 
-    private void DrawLine(RgbImage image, int y, int address, int shift, int scale)
+    private bool IsPlanarDirty(int address, int bytes)
     {
-        for (var x = 0; x < image.Width; x++)
-        {
-            var pixel = x / scale;
-            int entry;
-            switch (shift)
-            {
-                case 0:
-                {
-                    // A bit of every plane.
-                    var planes = VideoMemory.Span((ulong)(address + (pixel / 8 * 4)) % PlanarSize & ~3UL, 4);
-                    var bit = 7 - (pixel & 7);
-                    entry = Attribute((planes[0] >> bit & 1) | (planes[1] >> bit & 1) << 1 | (planes[2] >> bit & 1) << 2
-                                      | (planes[3] >> bit & 1) << 3);
-                    break;
-                }
-
-                case 1:
-                {
-                    // Two bits a pixel: four pixels from plane 0, then four from plane 1; planes 2 and 3 give the high bits.
-                    var planes = VideoMemory.Span((ulong)(address + (pixel / 8 * 4)) % PlanarSize & ~3UL, 4);
-                    var at = (pixel >> 2) & 1;
-                    var bit = 6 - (2 * (pixel & 3));
-                    entry = Attribute((planes[at] >> bit & 3) | (planes[at + 2] >> bit & 3) << 2);
-                    break;
-                }
-
-                default:
-                    entry = VideoMemory.Span((ulong)(address + pixel) % PlanarSize, 1)[0];
-                    break;
-            }
-
-            Put(image, x, y, entry);
-        }
+        var offset = (uint)address % WrapSize;
+        return offset + (uint)bytes > WrapSize || _dirty.IsDirty(offset, (ulong)bytes);
     }
 
-    private RgbImage RenderVbe()
+    private void DrawPlanarLine(PixelLayout layout, int address, Span<uint> to, ReadOnlySpan<uint> palette)
     {
-        var image = Blank(_vbe[VbeWidth], _vbe[VbeHeight]);
-        var depth = _vbe[VbeDepth];
-        var bytes = Math.Max(1, (depth + 7) / 8);
-        for (var y = 0; y < image.Height; y++)
+        var bytes = LineDrawer.BytesFor(layout, to.Length);
+        var offset = (uint)address % WrapSize & ~3u;
+        var planes = _attribute[0x12] & 15;
+        if (offset + (uint)bytes <= WrapSize)
         {
-            var line = ((ulong)(y + _vbe[VbeY]) * (ulong)VbeBytesPerLine) + (ulong)VbeBytes(_vbe[VbeX]);
-            for (var x = 0; x < image.Width; x++)
-            {
-                var offset = depth == 4 ? line + ((ulong)x / 8 * 4) : line + (ulong)(x * bytes);
-                if (offset + 4 > VideoMemory.Size)
-                    return image;
-                DrawVbePixel(image, x, y, depth, VideoMemory.Span(offset, 4));
-            }
+            LineDrawer.Draw(layout, VideoMemory.Span(offset, bytes), to, palette, planes);
+            return;
         }
 
-        return image;
-    }
-
-    private void DrawVbePixel(RgbImage image, int x, int y, int depth, ReadOnlySpan<byte> from)
-    {
-        var to = image.Pixels.AsSpan(((y * image.Width) + x) * 3, 3);
-        switch (depth)
-        {
-            case 4:
-                var bit = 7 - (x & 7);
-                Put(image, x, y, Attribute((from[0] >> bit & 1) | (from[1] >> bit & 1) << 1 | (from[2] >> bit & 1) << 2
-                                           | (from[3] >> bit & 1) << 3));
-                break;
-            case 8:
-                Put(image, x, y, from[0]);
-                break;
-            case 15:
-            case 16:
-                var value = from[0] | from[1] << 8;
-                var red = depth == 15 ? value >> 10 & 31 : value >> 11;
-                to[0] = (byte)(red << 3 | red >> 2);
-                to[1] = depth == 15
-                    ? (byte)((value >> 5 & 31) << 3 | (value >> 5 & 31) >> 2)
-                    : (byte)((value >> 5 & 63) << 2 | (value >> 5 & 63) >> 4);
-                to[2] = (byte)((value & 31) << 3 | (value & 31) >> 2);
-                break;
-            default:
-                to[0] = from[2];
-                to[1] = from[1];
-                to[2] = from[0];
-                break;
-        }
+        // The line goes on at the start of memory.
+        Span<byte> joined = new byte[bytes];
+        for (var i = 0; i < bytes; i++)
+            joined[i] = VideoMemory.Span((offset + (uint)i) % WrapSize, 1)[0];
+        LineDrawer.Draw(layout, joined, to, palette, planes);
     }
 }

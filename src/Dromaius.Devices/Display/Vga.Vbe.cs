@@ -1,13 +1,15 @@
 namespace Dromaius.Devices.Display;
 
 /// <summary>The Bochs display extension: high resolutions by a few 16-bit registers.</summary>
-public sealed partial class Vga
+public partial class Vga
 {
     private const int VbeId = 0, VbeWidth = 1, VbeHeight = 2, VbeDepth = 3, VbeEnable = 4, VbeBank = 5, VbeVirtualWidth = 6,
         VbeVirtualHeight = 7, VbeX = 8, VbeY = 9, VbeMemory = 10;
 
     private const ushort EnableOn = 1, EnableCapabilities = 2, Enable8BitDac = 0x20, EnableKeepMemory = 0x80;
     private const ushort IdFirst = 0xB0C0, IdLast = 0xB0C5;
+    private const int EdidEnd = 0x400, PortsAt = 0x400, VbeAt = 0x500, ExtendedAt = 0x600;
+    private const uint LittleEndian = 0x1E1E1E1E;
     private const ushort MaxWidth = 16000, MaxHeight = 12000, MaxDepth = 32;
 
     private readonly ushort[] _vbe = new ushort[10];
@@ -62,6 +64,14 @@ public sealed partial class Vga
 
     private void WriteVbe(int index, ushort value)
     {
+        if (index == VbeBank)
+        {
+            _vbe[VbeBank] = (ushort)(value % (VideoMemory.Size >> 16));
+            UpdateWindow();
+            return;
+        }
+
+        Redraw();
         switch (index)
         {
             case VbeId:
@@ -81,9 +91,6 @@ public sealed partial class Vga
                     value = 8;
                 if (value is 4 or 8 or 15 or 16 or 24 or 32)
                     _vbe[VbeDepth] = value;
-                break;
-            case VbeBank:
-                _vbe[VbeBank] = (ushort)(value % (VideoMemory.Size >> 16));
                 break;
             case VbeVirtualWidth:
                 _vbe[VbeVirtualWidth] = value;
@@ -108,10 +115,15 @@ public sealed partial class Vga
             // The DAC's values keep their meaning.
             for (var i = 0; i < _palette.Length; i++)
                 _palette[i] = (byte)(Is8BitDac ? _palette[i] << 2 : _palette[i] >> 2);
+            ChangePalette();
         }
 
         if (!turnedOn)
+        {
+            UpdateWindow();
             return;
+        }
+
         _vbe[VbeBank] = 0;
         _vbe[VbeX] = _vbe[VbeY] = 0;
         _vbe[VbeVirtualWidth] = _vbe[VbeWidth];
@@ -123,6 +135,8 @@ public sealed partial class Vga
             VideoMemory.NoteWrite(0, length);
             VideoMemory.Span(0, (int)length).Clear();
         }
+
+        UpdateWindow();
     }
 
     /// <summary>Lines are at least as long as the screen is wide, and as many as fit into memory.</summary>
@@ -136,17 +150,29 @@ public sealed partial class Vga
         _vbe[VbeVirtualHeight] = line == 0 ? (ushort)0 : (ushort)Math.Min(VideoMemory.Size / line, ushort.MaxValue);
     }
 
+    /// <summary>What the monitor says of itself, at the start of the register BAR; empty for none.</summary>
+    public byte[] Edid { get; init; } = [];
+
     private ulong ReadMmio(ulong offset, int size)
     {
         switch (offset)
         {
-            case >= 0x400 and < 0x420:
-                var value = (ulong)ReadPort((int)offset - 0x400 + AttributeIndex);
-                return size == 2 && offset < 0x41F
-                    ? value | (ulong)ReadPort((int)offset + 1 - 0x400 + AttributeIndex) << 8
+            case < EdidEnd when Edid.Length > 0:
+                var data = 0UL;
+                for (var i = 0; i < size; i++)
+                    data |= (ulong)(offset + (ulong)i < (ulong)Edid.Length ? Edid[(int)offset + i] : 0) << (8 * i);
+                return data;
+            case >= PortsAt and < PortsAt + 0x20:
+                var value = (ulong)ReadPort((int)offset - PortsAt + AttributeIndex);
+                return size == 2 && offset < PortsAt + 0x1F
+                    ? value | (ulong)ReadPort((int)offset + 1 - PortsAt + AttributeIndex) << 8
                     : value;
-            case >= 0x500 and < 0x516:
-                return (ulong)ReadVbe((int)(offset - 0x500) >> 1) >> (int)(8 * (offset & 1));
+            case >= VbeAt and < VbeAt + 0x16:
+                return (ulong)ReadVbe((int)(offset - VbeAt) >> 1) >> (int)(8 * (offset & 1));
+            case ExtendedAt:
+                return 8; // bytes of registers from here on
+            case ExtendedAt + 4 or ExtendedAt + 6:
+                return LittleEndian & 0xFFFF;
             default:
                 return ulong.MaxValue;
         }
@@ -156,13 +182,13 @@ public sealed partial class Vga
     {
         switch (offset)
         {
-            case >= 0x400 and < 0x420:
-                WritePort((int)offset - 0x400 + AttributeIndex, (byte)value);
-                if (size == 2 && offset < 0x41F)
-                    WritePort((int)offset + 1 - 0x400 + AttributeIndex, (byte)(value >> 8));
+            case >= PortsAt and < PortsAt + 0x20:
+                WritePort((int)offset - PortsAt + AttributeIndex, (byte)value);
+                if (size == 2 && offset < PortsAt + 0x1F)
+                    WritePort((int)offset + 1 - PortsAt + AttributeIndex, (byte)(value >> 8));
                 break;
-            case >= 0x500 and < 0x516 when size == 2 && (offset & 1) == 0:
-                WriteVbe((int)(offset - 0x500) >> 1, (ushort)value);
+            case >= VbeAt and < VbeAt + 0x16 when size == 2 && (offset & 1) == 0:
+                WriteVbe((int)(offset - VbeAt) >> 1, (ushort)value);
                 break;
         }
     }

@@ -7,9 +7,9 @@ namespace Dromaius.Devices.Display;
 /// <summary>
 /// VGA with the Bochs display extension. Sources: IBM PS/2 hardware interface technical reference, "Video subsystem"; FreeVGA
 /// project documentation; Bochs "VBE DISPI" interface, version B0C5. Parts: registers here, <c>Vga.Memory</c> the planes,
-/// <c>Vga.Vbe</c> the extension, <c>Vga.Render</c> the picture.
+/// <c>Vga.Vbe</c> the extension, <c>Vga.Text</c> and <c>Vga.Render</c> the picture.
 /// </summary>
-public sealed partial class Vga : Device
+public partial class Vga : Device
 {
     // Ports from 3B0h on.
     private const int MonoIndex = 0x04, MonoData = 0x05, MonoStatus = 0x0A, AttributeIndex = 0x10, AttributeData = 0x11,
@@ -52,8 +52,11 @@ public sealed partial class Vga : Device
     public Vga(Clock clock, ulong memorySize = 16 << 20)
     {
         _clock = clock;
-        VideoMemory = new RamBlock("vga.vram", memorySize);
+        VideoMemory = new RamBlock("vga.vram", memorySize) { IsDisplay = true };
+        _dirty = new DirtyPages(VideoMemory);
         Framebuffer = MemoryRegion.RamRegion("vga.vram", VideoMemory);
+        DirectWindow = MemoryRegion.Alias("vga.chain4", Framebuffer, 0, BankSize);
+        DirectWindow.Enabled = false;
         LegacyWindow = MemoryRegion.Device("vga-lowmem", WindowSize, ReadWindow, WriteWindow);
         Ports = MemoryRegion.Device("vga", 0x30, (offset, _) => ReadPort((int)offset),
             (offset, _, value) => WritePort((int)offset, (byte)value), 1, 1);
@@ -72,6 +75,9 @@ public sealed partial class Vga : Device
 
     /// <summary>A0000h to BFFFFh.</summary>
     public MemoryRegion LegacyWindow { get; }
+
+    /// <summary>A0000h to AFFFFh in modes that need no logic between processor and memory; lies over <see cref="LegacyWindow"/>.</summary>
+    public MemoryRegion DirectWindow { get; }
 
     /// <summary>Ports 3B0h to 3DFh.</summary>
     public MemoryRegion Ports { get; }
@@ -98,6 +104,16 @@ public sealed partial class Vga : Device
         _enabled = true;
         _latches = 0;
         ResetVbe();
+        RegistersChanged();
+        ChangePalette();
+    }
+
+    /// <summary>What the registers say of memory and screen is worked out again.</summary>
+    protected void RegistersChanged()
+    {
+        UpdateMasks();
+        UpdateWindow();
+        Redraw();
     }
 
     private byte ReadPort(int port)
@@ -114,9 +130,9 @@ public sealed partial class Vga : Device
             case SequencerIndex:
                 return _sequencerIndex;
             case SequencerData:
-                return _sequencerIndex < _sequencer.Length ? _sequencer[_sequencerIndex] : (byte)0;
+                return ReadSequencer(_sequencerIndex);
             case DacMask:
-                return _dacMask;
+                return ReadDacMask();
             case DacReadIndex:
                 return _dacState;
             case DacWriteIndex:
@@ -130,7 +146,7 @@ public sealed partial class Vga : Device
             case GraphicsIndex:
                 return _graphicsIndex;
             case GraphicsData:
-                return _graphicsIndex < _graphics.Length ? _graphics[_graphicsIndex] : (byte)0;
+                return ReadGraphics(_graphicsIndex);
             default:
                 return IsCrtc(port) ? ReadCrtcPort(port & 0x0F) : (byte)0xFF;
         }
@@ -144,7 +160,12 @@ public sealed partial class Vga : Device
                 if (_attributeData)
                     WriteAttribute(value);
                 else
+                {
+                    if (((_attributeIndex ^ value) & 0x20) != 0)
+                        Redraw();
                     _attributeIndex = (byte)(value & 0x3F);
+                }
+
                 _attributeData = !_attributeData;
                 break;
             case MiscWrite:
@@ -154,14 +175,13 @@ public sealed partial class Vga : Device
                 _enabled = (value & 1) != 0;
                 break;
             case SequencerIndex:
-                _sequencerIndex = (byte)(value & 7);
+                _sequencerIndex = (byte)(value & SequencerIndexMask);
                 break;
             case SequencerData:
-                if (_sequencerIndex < _sequencer.Length)
-                    _sequencer[_sequencerIndex] = (byte)(value & SequencerMask[_sequencerIndex]);
+                WriteSequencer(_sequencerIndex, value);
                 break;
             case DacMask:
-                _dacMask = value;
+                WriteDacMask(value);
                 break;
             case DacReadIndex:
                 _dacIndex = value;
@@ -177,11 +197,10 @@ public sealed partial class Vga : Device
                 WriteDac(value);
                 break;
             case GraphicsIndex:
-                _graphicsIndex = (byte)(value & 0x0F);
+                _graphicsIndex = (byte)(value & GraphicsIndexMask);
                 break;
             case GraphicsData:
-                if (_graphicsIndex < _graphics.Length)
-                    _graphics[_graphicsIndex] = (byte)(value & GraphicsMask[_graphicsIndex]);
+                WriteGraphics(_graphicsIndex, value);
                 break;
             default:
                 if (IsCrtc(port))
@@ -202,7 +221,7 @@ public sealed partial class Vga : Device
             case MonoIndex:
                 return _crtcIndex;
             case MonoData:
-                return _crtcIndex < _crtc.Length ? _crtc[_crtcIndex] : (byte)0;
+                return ReadCrtc(_crtcIndex);
             default:
                 _attributeData = false;
                 return RetraceStatus;
@@ -217,22 +236,90 @@ public sealed partial class Vga : Device
                 _crtcIndex = value;
                 break;
             case MonoData:
-                if (_crtcIndex >= _crtc.Length)
-                    break;
-                // Registers 0 to 7 can be protected, but for the line compare bit.
-                if (_crtcIndex <= 7 && (_crtc[0x11] & 0x80) != 0)
-                {
-                    if (_crtcIndex == 7)
-                        _crtc[7] = (byte)((_crtc[7] & ~0x10) | (value & 0x10));
-                    break;
-                }
-
-                _crtc[_crtcIndex] = value;
+                WriteCrtc(_crtcIndex, value);
                 break;
             default:
                 _feature = (byte)(value & 0x0B);
                 break;
         }
+    }
+
+    protected virtual byte SequencerIndexMask => 7;
+
+    protected virtual byte GraphicsIndexMask => 0x0F;
+
+    protected virtual byte ReadSequencer(int index) => index < _sequencer.Length ? _sequencer[index] : (byte)0;
+
+    protected virtual void WriteSequencer(int index, byte value)
+    {
+        if (index >= _sequencer.Length)
+            return;
+        value &= SequencerMask[index];
+        if (_sequencer[index] == value)
+            return;
+        var before = _sequencer[index];
+        _sequencer[index] = value;
+        // The plane mask changes all the time and shows nothing by itself.
+        if (index != 2)
+            RegistersChanged();
+        else
+        {
+            UpdateMasks();
+            if (IsChain4 && (before == 15 || value == 15))
+                UpdateWindow();
+        }
+    }
+
+    protected virtual byte ReadGraphics(int index) => index < _graphics.Length ? _graphics[index] : (byte)0;
+
+    protected virtual void WriteGraphics(int index, byte value)
+    {
+        if (index >= _graphics.Length)
+            return;
+        value &= GraphicsMask[index];
+        if (_graphics[index] == value)
+            return;
+        var changed = _graphics[index] ^ value;
+        _graphics[index] = value;
+        UpdateMasks();
+        // Only the shift and map registers have to do with what is shown; the modes of writing and reading do not.
+        if (index == 6 || (index == 5 && (changed & 0x60) != 0))
+        {
+            UpdateWindow();
+            Redraw();
+        }
+    }
+
+    protected virtual byte ReadCrtc(int index) => index < _crtc.Length ? _crtc[index] : (byte)0;
+
+    protected virtual void WriteCrtc(int index, byte value)
+    {
+        if (index >= _crtc.Length)
+            return;
+        // Registers 0 to 7 can be protected, but for the line compare bit.
+        if (index <= 7 && (_crtc[0x11] & 0x80) != 0)
+        {
+            if (index != 7)
+                return;
+            value = (byte)((_crtc[7] & ~0x10) | (value & 0x10));
+        }
+
+        if (_crtc[index] == value)
+            return;
+        _crtc[index] = value;
+        // The text cursor is compared cell by cell, but for its shape.
+        if (index is not (0x0E or 0x0F))
+            Redraw();
+    }
+
+    protected virtual byte ReadDacMask() => _dacMask;
+
+    protected virtual void WriteDacMask(byte value)
+    {
+        if (_dacMask == value)
+            return;
+        _dacMask = value;
+        ChangePalette();
     }
 
     private byte RetraceStatus
@@ -254,7 +341,7 @@ public sealed partial class Vga : Device
         // The sixteen palette registers are locked while the screen uses them.
         if (index < 0x10 && (_attributeIndex & 0x20) != 0)
             return;
-        _attribute[index] = index switch
+        value = index switch
         {
             < 0x10 => (byte)(value & 0x3F),
             0x10 => (byte)(value & 0xEF),
@@ -262,6 +349,10 @@ public sealed partial class Vga : Device
             0x12 => (byte)(value & 0x3F),
             _ => (byte)(value & 0x0F),
         };
+        if (_attribute[index] == value)
+            return;
+        _attribute[index] = value;
+        ChangePalette();
     }
 
     private byte ReadDac()
@@ -283,6 +374,7 @@ public sealed partial class Vga : Device
             return;
         // An entry changes when all of it was written.
         _dacWritten.CopyTo(_palette, _dacIndex * 3);
+        ChangePalette();
         _dacComponent = 0;
         _dacIndex++;
     }

@@ -1,3 +1,4 @@
+using Dromaius.Consoles;
 using Dromaius.Core.Time;
 using Timer = Dromaius.Core.Time.Timer;
 
@@ -6,7 +7,7 @@ namespace Dromaius.Devices.Input;
 /// <summary>
 /// PS/2 keyboard with 102 keys. Source: IBM PS/2 hardware interface technical reference, "101- and 102-key keyboards".
 /// </summary>
-public sealed class Ps2Keyboard : Ps2Device
+public sealed class Ps2Keyboard : Ps2Device, IInputHandler
 {
     private const byte Ack = 0xFA, Resend = 0xFE, SelfTestPassed = 0xAA, EchoReply = 0xEE;
     private const byte Break = 0xF0, Extended = 0xE0;
@@ -73,6 +74,10 @@ public sealed class Ps2Keyboard : Ps2Device
         if (_scanning)
             SendKey(key, down);
     }
+
+    string IInputHandler.Name => "QEMU PS/2 Keyboard";
+
+    InputKinds IInputHandler.Kinds => InputKinds.Key;
 
     internal override void Write(byte value)
     {

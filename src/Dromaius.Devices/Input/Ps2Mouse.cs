@@ -1,10 +1,12 @@
+using Dromaius.Consoles;
+
 namespace Dromaius.Devices.Input;
 
 /// <summary>
 /// PS/2 mouse: the standard one and, after its knock, the IntelliMouse with wheel (id 3) and the five-button one (id 4).
 /// Sources: IBM PS/2 hardware interface technical reference, "Mouse"; Microsoft, "Intellipoint PS/2 protocol".
 /// </summary>
-public sealed class Ps2Mouse : Ps2Device
+public sealed class Ps2Mouse : Ps2Device, IInputHandler
 {
     private const byte Ack = 0xFA, Nack = 0xFC, Resend = 0xFE, SelfTestPassed = 0xAA;
 
@@ -44,11 +46,18 @@ public sealed class Ps2Mouse : Ps2Device
     /// <summary>A movement (y grows downwards, as on a screen) and turn of the wheel (positive towards the user).</summary>
     public void Move(int dx, int dy, int dz)
     {
+        Gather(dx, dy, dz);
+        Report();
+    }
+
+    private void Gather(int dx, int dy, int dz)
+    {
+        if (!_reporting && !_remote)
+            return; // what was moved before the driver came is of no use to it
         const int Limit = 1 << 16;
         _dx = Math.Clamp(_dx + Math.Clamp(dx, -Limit, Limit), -Limit, Limit);
         _dy = Math.Clamp(_dy - Math.Clamp(dy, -Limit, Limit), -Limit, Limit);
         _dz = Math.Clamp(_dz + Math.Clamp(dz, -Limit, Limit), -Limit, Limit);
-        Report();
     }
 
     /// <summary>All buttons: left, right, middle, side, extra in bits 0 to 4.</summary>
@@ -57,6 +66,37 @@ public sealed class Ps2Mouse : Ps2Device
         _buttons = (byte)(buttons & 0x1F);
         Report();
     }
+
+    string IInputHandler.Name => "QEMU PS/2 Mouse";
+
+    InputKinds IInputHandler.Kinds => InputKinds.Button | InputKinds.Relative;
+
+    void IInputHandler.Move(PointerAxis axis, int delta)
+    {
+        if (axis == PointerAxis.X)
+            Gather(delta, 0, 0);
+        else
+            Gather(0, delta, 0);
+    }
+
+    void IInputHandler.Button(PointerButton button, bool down)
+    {
+        var bit = button switch
+        {
+            PointerButton.Left => 1,
+            PointerButton.Right => 2,
+            PointerButton.Middle => 4,
+            PointerButton.Side => 8,
+            PointerButton.Extra => 16,
+            _ => 0,
+        };
+        if (bit != 0)
+            _buttons = (byte)(down ? _buttons | bit : _buttons & ~bit);
+        else if (down && button is PointerButton.WheelUp or PointerButton.WheelDown)
+            Gather(0, 0, button == PointerButton.WheelUp ? -1 : 1);
+    }
+
+    void IInputHandler.Sync() => Report();
 
     internal override void Write(byte value)
     {

@@ -1,5 +1,4 @@
 using Dromaius.Core.Memory;
-using Dromaius.Core.Time;
 using Dromaius.Devices.Display;
 
 namespace Dromaius.Devices.Pci;
@@ -10,13 +9,12 @@ namespace Dromaius.Devices.Pci;
 /// </summary>
 public sealed class VgaFunction : PciFunction
 {
-    /// <param name="clock">Times the retrace.</param>
-    /// <param name="memoryMegabytes">Video memory.</param>
+    /// <param name="vga">The adapter itself.</param>
     /// <param name="rom">The video BIOS, or null for none.</param>
-    public VgaFunction(Clock clock, int memoryMegabytes, byte[]? rom)
+    public VgaFunction(Vga vga, byte[]? rom)
         : base(PciConfig.VendorBochs, 0x1111, 0x03, 0x00, 0, 2)
     {
-        Vga = new Vga(clock, (ulong)memoryMegabytes << 20);
+        Vga = vga;
         AddMemoryBar(0, Vga.Framebuffer, prefetch: true);
         AddMemoryBar(2, Vga.Mmio);
         if (rom != null)
@@ -31,6 +29,7 @@ public sealed class VgaFunction : PciFunction
     public void MapLegacy(MemoryRegion memory, MemoryRegion io)
     {
         memory.Add(0xA0000, Vga.LegacyWindow, 1);
+        memory.Add(0xA0000, Vga.DirectWindow, 2);
         io.Add(0x3B0, Vga.Ports);
         io.Add(0x1CE, Vga.VbePorts);
     }
