@@ -37,6 +37,9 @@ public sealed class BlockBackend
     /// <summary>The guest locked the tray (CD-ROM).</summary>
     public bool IsTrayLocked { get; set; }
 
+    /// <summary>The tray is out (CD-ROM), by the guest's or the user's hand.</summary>
+    public bool IsTrayOpen { get; set; }
+
     private bool _readOnly;
 
     /// <summary>Starts a transfer. Bad ranges, no medium and read-only media complete with an error, never throw.</summary>

@@ -1,0 +1,60 @@
+using Dromaius.Block;
+using Dromaius.Core.Devices;
+
+namespace Dromaius.Devices.Storage;
+
+/// <summary>A diskette drive: where its heads are, what diskette is in it, and the disk change line.</summary>
+public sealed class FloppyDrive : Device
+{
+    private readonly FloppyDriveType _wanted;
+
+    /// <param name="backend">The drive's medium.</param>
+    /// <param name="type">The kind of drive, or none to suit the first medium.</param>
+    public FloppyDrive(BlockBackend backend, FloppyDriveType type = FloppyDriveType.None)
+    {
+        Backend = backend;
+        _wanted = type;
+        Backend.MediumChanged += () =>
+        {
+            IsChanged = true;
+            Format = FloppyFormat.Guess(Backend.Length, Type);
+        };
+        Format = Backend.HasMedium ? FloppyFormat.Guess(Backend.Length, type) : FloppyFormat.Default;
+        Type = _wanted != FloppyDriveType.None ? _wanted : Backend.HasMedium ? Format.Type : FloppyDriveType.Mib288;
+    }
+
+    public override string TypeName => "floppy";
+    public BlockBackend Backend { get; }
+    public FloppyDriveType Type { get; }
+    public FloppyFormat Format { get; private set; }
+
+    /// <summary>Where the heads are.</summary>
+    public int Cylinder { get; set; }
+
+    /// <summary>The diskette left since the last step.</summary>
+    public bool IsChanged { get; private set; } = true;
+    public bool HasMedium => Backend.HasMedium;
+
+    public override void Reset()
+    {
+        Cylinder = 0;
+        IsChanged = true;
+    }
+
+    /// <summary>Moves the heads; a step with a diskette in clears the change line.</summary>
+    public void Seek(int cylinder)
+    {
+        Cylinder = Math.Clamp(cylinder, 0, 85);
+        if (HasMedium)
+            IsChanged = false;
+    }
+
+    /// <summary>Byte offset of a sector, or -1 if the diskette has none there.</summary>
+    public long Offset(int cylinder, int head, int sector)
+    {
+        if (!HasMedium || cylinder >= Format.Tracks || head >= Format.Heads || sector < 1 || sector > Format.Sectors)
+            return -1;
+        var offset = ((((long)cylinder * Format.Heads) + head) * Format.Sectors + sector - 1) * 512;
+        return offset + 512 <= Backend.Length ? offset : -1;
+    }
+}
