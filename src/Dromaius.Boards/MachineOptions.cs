@@ -160,6 +160,9 @@ public sealed record MachineOptions
 
     /// <summary>The <c>-debugcon</c> backend (port 0xE9), or null.</summary>
     public ICharBackend? DebugConsole { get; init; }
+
+    /// <summary>The drives, opened: <c>-drive</c>, <c>-hda</c>, <c>-cdrom</c>, <c>-fda</c>, and the nodes of <c>-blockdev</c>.</summary>
+    public IReadOnlyList<DriveOption> Drives { get; init; } = [];
     public IReadOnlyList<DeviceOption> Devices { get; init; } = [];
     public IReadOnlyList<GlobalProperty> Globals { get; init; } = [];
     public IReadOnlyList<FwCfgOption> FwCfg { get; init; } = [];

@@ -1,4 +1,5 @@
 using Dromaius.Core.Errors;
+using Dromaius.Devices.Storage;
 using Dromaius.Devices.Timers;
 
 namespace Dromaius.Boards.Pc;
@@ -23,9 +24,43 @@ internal static class PcCmos
         rtc[0x5C] = (byte)(above4G >> 8);
         rtc[0x5D] = (byte)(above4G >> 16);
         rtc[0x5F] = (byte)(topology.Cpus - 1);
-        // Equipment: coprocessor, PS/2 mouse; no floppy drives.
-        rtc[0x10] = 0;
+        // Equipment: coprocessor, PS/2 mouse.
         rtc[0x14] = 0x06;
+    }
+
+    /// <summary>Types of the two floppy drives, and how many there are.</summary>
+    public static void SetFloppies(Mc146818 rtc, FloppyDriveType first, FloppyDriveType second)
+    {
+        rtc[0x10] = (byte)((int)first << 4 | (int)second);
+        var count = (first != FloppyDriveType.None ? 1 : 0) + (second != FloppyDriveType.None ? 1 : 0);
+        rtc[0x14] = (byte)(0x06 | (count == 0 ? 0 : 1 | (count - 1) << 6));
+    }
+
+    /// <summary>The user-defined types 47 of the two disks of the primary channel, and the translation of all four.</summary>
+    public static void SetDisks(Mc146818 rtc, IReadOnlyList<DiskGeometry?> disks)
+    {
+        var types = 0;
+        var translations = 0;
+        for (var i = 0; i < disks.Count; i++)
+        {
+            if (disks[i] is not { } disk)
+                continue;
+            translations |= (int)disk.Translation << (2 * i);
+            if (i > 1)
+                continue;
+            types |= i == 0 ? 0xF0 : 0x0F;
+            rtc[0x19 + i] = 47;
+            var at = i == 0 ? 0x1B : 0x24;
+            rtc[at] = rtc[at + 6] = (byte)disk.Cylinders;
+            rtc[at + 1] = rtc[at + 7] = (byte)(disk.Cylinders >> 8);
+            rtc[at + 2] = (byte)disk.Heads;
+            rtc[at + 3] = rtc[at + 4] = 0xFF;
+            rtc[at + 5] = (byte)(0xC0 | (disk.Heads > 8 ? 8 : 0));
+            rtc[at + 8] = (byte)disk.Sectors;
+        }
+
+        rtc[0x12] = (byte)types;
+        rtc[0x39] = (byte)translations;
     }
 
     /// <summary>Boot devices, best first: floppy a and b, disk c, CD-ROM d, network n to p.</summary>

@@ -81,6 +81,7 @@ public static class PcDeviceTypes
             ],
             Create = VgaOf,
         },
+        .. PcStorageTypes.All,
     ]);
 
     /// <summary>Plugs a PCI function where the user asked.</summary>

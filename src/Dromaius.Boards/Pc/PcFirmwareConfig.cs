@@ -28,7 +28,6 @@ internal static class PcFirmwareConfig
         config.Add(FwCfgKey.Irq0Override, 1u);
         config.Add(FwCfgKey.HpetTable, HpetTable(properties.Hpet));
         config.AddFile("etc/e820", E820(layout));
-        config.AddFile("bootorder", BootOrder(null));
         config.AddFile("etc/boot-fail-wait", U32((uint)(options.Boot.RebootTimeout ?? -1)));
         // For states 1 to 5: bit 7 the state exists, below it the sleep type for the control register. Only soft-off does.
         config.AddFile("etc/system-states", [128, 0, 0, 1, 2, 128]);
@@ -37,12 +36,12 @@ internal static class PcFirmwareConfig
     }
 
     /// <summary>The items of a kernel from the command line; it boots before any other device.</summary>
-    public static void AddKernel(FwCfg config, KernelBoot kernel)
+    public static void AddKernel(FwCfg config, KernelBoot kernel, BootOrder order)
     {
         foreach (var (key, data) in kernel.Items)
             config.Add(key, data);
         config.AddFile($"genroms/{kernel.RomName}", kernel.Rom);
-        config.AddFile("bootorder", BootOrder($"/rom@genroms/{kernel.RomName}"));
+        order.AddFirst($"/rom@genroms/{kernel.RomName}");
     }
 
     /// <summary>The ACPI tables, kept up to date with where the firmware puts the power management ports.</summary>
@@ -89,8 +88,12 @@ internal static class PcFirmwareConfig
         }
     }
 
-    /// <summary>One line for each boot device, best first, with a zero at the end.</summary>
-    private static byte[] BootOrder(string? first) => Encoding.ASCII.GetBytes((first ?? "") + "\0");
+    public static void AddBootOrder(FwCfg config, BootOrder order, bool strict)
+    {
+        config.AddFile("bootorder", Encoding.ASCII.GetBytes(order.Text(strict)));
+        if (order.Geometries.Length > 0)
+            config.AddFile("bios-geometry", Encoding.ASCII.GetBytes(order.Geometries + "\0"));
+    }
 
     private static byte[] E820(PcMemoryLayout layout)
     {

@@ -84,7 +84,8 @@ public sealed partial class PcMachine : IDeviceHost
     {
         PcFirmwareConfig.Fill(_fwCfg, Options, _properties, _topology, _layout);
         if (kernel != null)
-            PcFirmwareConfig.AddKernel(_fwCfg, kernel);
+            PcFirmwareConfig.AddKernel(_fwCfg, kernel, BootOrder);
+        PcFirmwareConfig.AddBootOrder(_fwCfg, BootOrder, Options.Boot.Strict);
         if (_properties.Acpi)
         {
             var facts = new PcAcpiFacts

@@ -47,6 +47,7 @@ public sealed partial class PcMachine : Machine
     private readonly List<int> _serialInUse = [];
     private readonly List<int> _parallelInUse = [];
     private readonly HashSet<string> _chardevsInUse = [];
+    private I8237? _dma;
     private int? _panicPort;
     private bool _booted;
 
@@ -112,6 +113,8 @@ public sealed partial class PcMachine : Machine
         _rtc.AlarmFired = _acpi.RtcAlarm;
         AddTimers();
         AddControllers();
+        Drives = new PcDrives(options, Loop);
+        AddStorage();
 
         PcCmos.Fill(_rtc, _topology, _layout);
         _fwCfg = Add(new FwCfg(Memory));
@@ -120,6 +123,7 @@ public sealed partial class PcMachine : Machine
         AddDisplay();
         AddPorts();
         AddUserDevices();
+        AddDefaultDrives();
         FillFirmwareConfig(kernel);
     }
 
@@ -218,11 +222,11 @@ public sealed partial class PcMachine : Machine
 
     private void AddControllers()
     {
-        var dma = Add(new I8237(Memory));
-        IoRoot.Add(0x00, dma.BytePorts);
-        IoRoot.Add(0xC0, dma.WordPorts);
-        IoRoot.Add(0x80, dma.PagePorts);
-        IoRoot.Add(0x480, dma.HighPagePorts);
+        _dma = Add(new I8237(Memory));
+        IoRoot.Add(0x00, _dma.BytePorts);
+        IoRoot.Add(0xC0, _dma.WordPorts);
+        IoRoot.Add(0x80, _dma.PagePorts);
+        IoRoot.Add(0x480, _dma.HighPagePorts);
 
         var coprocessor = Add(new CoprocessorError());
         IoRoot.Add(0xF0, coprocessor.Port);

@@ -34,6 +34,9 @@ public enum PropertyKind
     /// <summary>The id of a character device.</summary>
     Chardev,
 
+    /// <summary>The id or node name of a drive.</summary>
+    Drive,
+
     /// <summary>A PCI slot, with an optional function: <c>06.0</c>.</summary>
     PciAddress,
     OnOffAuto,
@@ -71,6 +74,7 @@ public sealed record DeviceProperty(string Name, PropertyKind Kind, string? Defa
                 PropertyKind.Bool when Default != null => "on/off",
                 PropertyKind.OnOffAuto => "on/off/auto",
                 PropertyKind.Chardev => "ID of a chardev to use as a backend",
+                PropertyKind.Drive => "Node name or ID of a block device to use as a backend",
                 PropertyKind.PciAddress => "Slot and optional function number, example: 06.0 or 06",
                 _ => null,
             });

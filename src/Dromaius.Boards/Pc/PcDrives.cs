@@ -1,0 +1,112 @@
+using Dromaius.Block;
+using Dromaius.Core.Errors;
+using Dromaius.Core.Time;
+
+namespace Dromaius.Boards.Pc;
+
+/// <summary>A drive of the machine and the place it asked for.</summary>
+/// <param name="Option">What the user said.</param>
+/// <param name="Backend">The device's end.</param>
+/// <param name="Bus">Which bus of its interface.</param>
+/// <param name="Unit">Where on the bus.</param>
+internal sealed record PcDrive(DriveOption Option, BlockBackend Backend, int Bus, int Unit);
+
+/// <summary>The drives of a machine: placed by index, bus and unit, found by id, each used by one device.</summary>
+internal sealed class PcDrives
+{
+    private readonly EventLoop _loop;
+    private readonly Dictionary<string, PcDrive> _drives = new(StringComparer.Ordinal);
+    private readonly HashSet<string> _inUse = [];
+
+    public PcDrives(MachineOptions options, EventLoop loop)
+    {
+        _loop = loop;
+        foreach (var option in options.Drives)
+            Add(option);
+    }
+
+    public IEnumerable<PcDrive> All => _drives.Values;
+
+    /// <summary>Drives of an interface, in the order of their places.</summary>
+    public IEnumerable<PcDrive> Of(DriveInterface kind) =>
+        _drives.Values.Where(d => d.Option.Interface == kind).OrderBy(static d => d.Bus).ThenBy(static d => d.Unit);
+
+    public bool IsInUse(string id) => _inUse.Contains(id);
+
+    public PcDrive Add(DriveOption option)
+    {
+        var perBus = UnitsPerBus(option.Interface);
+        var (bus, unit) = (option.Bus ?? 0, option.Unit ?? -1);
+        if (option.Index is { } index)
+        {
+            if (option.Bus != null || option.Unit != null)
+                throw new UserErrorException($"{option.Text}: index cannot be used with bus and unit");
+            (bus, unit) = perBus == 0 ? (0, index) : (index / perBus, index % perBus);
+        }
+
+        if (option.Interface == DriveInterface.None)
+            unit = Math.Max(unit, 0);
+        for (var next = Math.Max(unit, 0); unit < 0; next++)
+        {
+            if (perBus != 0 && next >= perBus)
+                (bus, next) = (bus + 1, 0);
+            if (Find(option.Interface, bus, next) == null)
+                unit = next;
+        }
+
+        if (perBus != 0 && unit >= perBus)
+            throw new UserErrorException($"{option.Text}: unit {unit} too big (max is {perBus - 1})");
+        if (option.Interface != DriveInterface.None && Find(option.Interface, bus, unit) != null)
+            throw new UserErrorException($"{option.Text}: drive with bus={bus}, unit={unit} (index={option.Index ?? ((bus * perBus) + unit)}) exists");
+        var id = option.Id ?? UsualId(option, bus, unit);
+        var backend = new BlockBackend(id, _loop, option.Node) { WriteCache = option.WriteCache };
+        if (option.IsReadOnly)
+            backend.SetMedium(option.Node, readOnly: true);
+        var drive = new PcDrive(option, backend, bus, unit);
+        if (!_drives.TryAdd(id, drive))
+            throw new UserErrorException($"{option.Text}: Duplicate ID '{id}' for drive");
+        return drive;
+    }
+
+    public PcDrive? Find(DriveInterface kind, int bus, int unit) =>
+        kind == DriveInterface.None ? null : Of(kind).FirstOrDefault(d => d.Bus == bus && d.Unit == unit);
+
+    public PcDrive? Find(string id) => _drives.GetValueOrDefault(id);
+
+    /// <summary>The drive for a device.</summary>
+    public PcDrive Take(string deviceType, string id)
+    {
+        var drive = Find(id) ?? throw new UserErrorException($"Property '{deviceType}.drive' can't find value '{id}'");
+        if (!_inUse.Add(id))
+            throw new UserErrorException($"Drive '{id}' is already in use by another block device");
+        return drive;
+    }
+
+    /// <summary>A drive without a medium, for a device that was given none.</summary>
+    public BlockBackend Empty(string id) => new(id, _loop);
+
+    private static int UnitsPerBus(DriveInterface kind) => kind switch
+    {
+        DriveInterface.Ide => 2,
+        DriveInterface.Scsi => 7,
+        _ => 0,
+    };
+
+    private static string UsualId(DriveOption option, int bus, int unit)
+    {
+        var kind = option.Interface switch
+        {
+            DriveInterface.None => "none",
+            DriveInterface.Ide => "ide",
+            DriveInterface.Scsi => "scsi",
+            DriveInterface.Floppy => "floppy",
+            DriveInterface.Pflash => "pflash",
+            DriveInterface.Sd => "sd",
+            DriveInterface.Mtd => "mtd",
+            _ => "virtio",
+        };
+        if (option.Interface is DriveInterface.Ide or DriveInterface.Scsi)
+            return $"{kind}{bus}-{(option.IsCdrom ? "cd" : "hd")}{unit}";
+        return option.IsCdrom ? $"{kind}{unit}-cd{unit}" : $"{kind}{unit}";
+    }
+}

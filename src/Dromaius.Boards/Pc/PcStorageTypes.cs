@@ -1,0 +1,257 @@
+using Dromaius.Block;
+using Dromaius.Core.Devices;
+using Dromaius.Core.Errors;
+using Dromaius.Devices.Pci;
+using Dromaius.Devices.Storage;
+using Dromaius.Devices.Storage.Ata;
+using Dromaius.Devices.Storage.Scsi;
+
+namespace Dromaius.Boards.Pc;
+
+/// <summary>The device types of disks and their controllers.</summary>
+internal static class PcStorageTypes
+{
+    /// <summary>What every device on a drive has.</summary>
+    internal static readonly DeviceProperty[] DriveProperties =
+    [
+        new("drive", PropertyKind.Drive), new("bootindex", PropertyKind.Int32, "-1"), new("write-cache", PropertyKind.OnOffAuto, "auto"),
+        new("share-rw", PropertyKind.Bool, "off"), new("rerror", PropertyKind.String, "auto"), new("werror", PropertyKind.String, "auto"),
+        new("logical_block_size", PropertyKind.Size, "0"), new("physical_block_size", PropertyKind.Size, "0"),
+        new("min_io_size", PropertyKind.Size, "0"), new("opt_io_size", PropertyKind.Size, "0"),
+        new("discard_granularity", PropertyKind.Size, "4294967295"),
+    ];
+
+    private static readonly DeviceProperty[] IdeProperties =
+    [
+        .. DriveProperties, new("model", PropertyKind.String), new("serial", PropertyKind.String), new("unit", PropertyKind.UInt32, "4294967295"),
+        new("ver", PropertyKind.String), new("wwn", PropertyKind.UInt64, "0"),
+    ];
+
+    private static readonly DeviceProperty[] PciProperties =
+        [new("addr", PropertyKind.PciAddress, "-1"), new("multifunction", PropertyKind.Bool, "off")];
+
+    public static DeviceType[] All { get; } =
+    [
+        new()
+        {
+            Name = "ide-hd", Bus = "IDE", Description = "virtual IDE disk", Category = DeviceCategory.Storage,
+            Properties =
+            [
+                .. IdeProperties, new("bios-chs-trans", PropertyKind.String, "auto"), new("cyls", PropertyKind.UInt32, "0"),
+                new("heads", PropertyKind.UInt32, "0"), new("secs", PropertyKind.UInt32, "0"), new("rotation_rate", PropertyKind.UInt16, "0"),
+            ],
+            Create = DiskOf,
+        },
+        new()
+        {
+            Name = "ide-cd", Bus = "IDE", Description = "virtual IDE CD-ROM", Category = DeviceCategory.Storage,
+            Properties = IdeProperties, Create = CdromOf,
+        },
+        new()
+        {
+            Name = "floppy", Bus = "floppy-bus", Description = "virtual floppy drive", Category = DeviceCategory.Storage,
+            Properties = [.. DriveProperties, new("drive-type", PropertyKind.String, "auto"), new("unit", PropertyKind.UInt32, "4294967295")],
+            Create = FloppyOf,
+        },
+        new()
+        {
+            Name = "isa-fdc", Bus = "ISA", Description = "virtual floppy controller", Category = DeviceCategory.Storage,
+            Properties =
+            [
+                new("dma", PropertyKind.UInt32, "2"), new("iobase", PropertyKind.UInt32, "0x3f0"), new("irq", PropertyKind.UInt32, "6"),
+            ],
+            Create = static a => ((PcMachine)a.Host).AddFloppyController(a.Id),
+        },
+        new()
+        {
+            Name = "isa-ide", Bus = "ISA", Description = "ATA channel on the ISA bus", Category = DeviceCategory.Storage,
+            Properties =
+            [
+                new("iobase", PropertyKind.UInt32, "0x1f0"), new("iobase2", PropertyKind.UInt32, "0x3f6"), new("irq", PropertyKind.UInt32, "14"),
+            ],
+            Create = static a => ((PcMachine)a.Host).AddIsaIde(a.Integer("iobase"), a.Integer("iobase2"),
+                a.Integer("irq") <= 15 ? (int)a.Integer("irq") : throw new UserErrorException("Property 'isa-ide.irq' is above 15"), a.Id),
+        },
+        Piix("piix3-ide", false),
+        Piix("piix4-ide", true),
+    ];
+
+    private static DeviceType Piix(string name, bool isPiix4) => new()
+    {
+        Name = name, Bus = "PCI", Description = isPiix4 ? "IDE function of the PIIX4" : "IDE function of the PIIX3",
+        Category = DeviceCategory.Storage, Properties = PciProperties,
+        Create = a =>
+        {
+            var machine = (PcMachine)a.Host;
+            if (machine.PciBus.Functions.OfType<PiixIde>().Any())
+                throw new UserErrorException("the legacy IDE ports are in use by another controller");
+            var ide = new PiixIde(isPiix4) { Id = a.Id };
+            ide.IsMultifunction |= a.Bool("multifunction");
+            machine.PciBus.Plug(ide, a.PciAddress());
+            ide.MapLegacy(machine.IoRoot);
+            machine.AddIdeChannel(ide.Channels[0], 14);
+            machine.AddIdeChannel(ide.Channels[1], 15);
+            return ide;
+        },
+    };
+
+    /// <summary>The drive a device names, with the property that says whether writes are cached.</summary>
+    internal static BlockBackend? Drive(DeviceArguments a)
+    {
+        if (a.String("drive") is not { } id)
+            return null;
+        var backend = ((PcMachine)a.Host).Drives.Take(a.Type.Name, id).Backend;
+        if (a.String("write-cache") is "on" or "off")
+            backend.WriteCache = a.String("write-cache") == "on";
+        return backend;
+    }
+
+    /// <summary>A drive that must be there and hold a disk.</summary>
+    internal static BlockBackend DiskDrive(DeviceArguments a)
+    {
+        var backend = Drive(a) ?? throw new UserErrorException("drive property not set");
+        if (!backend.HasMedium)
+            throw new UserErrorException("Device needs media, but drive is empty");
+        return backend;
+    }
+
+    internal static void NoteBoot(DeviceArguments a, string path)
+    {
+        if (a.String("bootindex") is not { } text || !int.TryParse(text, out var index) || index < 0)
+            return;
+        ((PcMachine)a.Host).BootOrder.Add(index, path);
+    }
+
+    private static (IdeChannel Channel, int Unit) IdePlace(DeviceArguments a)
+    {
+        var machine = (PcMachine)a.Host;
+        var channels = machine.IdeChannels;
+        IdeChannel? channel;
+        var unit = a.IsSet("unit") ? (int)Math.Min(a.Integer("unit"), int.MaxValue) : -1;
+        if (a.BusName is { } name)
+        {
+            var found = Enumerable.Range(0, channels.Count).FirstOrDefault(i => name == $"ide.{i}", -1);
+            channel = found < 0 ? throw new UserErrorException($"Bus '{name}' not found") : channels[found];
+        }
+        else
+        {
+            channel = channels.FirstOrDefault(c => unit < 0 ? c[0] == null || c[1] == null : unit < 2 && c[unit] == null)
+                ?? throw new UserErrorException($"No 'IDE' bus found for device '{a.Type.Name}'");
+        }
+
+        if (unit < 0)
+            unit = channel[0] == null ? 0 : 1;
+        if (unit > 1)
+            throw new UserErrorException($"Can't create IDE unit {unit}, bus supports only 2 units");
+        if (channel[unit] != null)
+            throw new UserErrorException($"IDE unit {unit} is in use");
+        return (channel, unit);
+    }
+
+    private static void NoteIde(DeviceArguments a, IdeChannel channel, int unit)
+    {
+        var machine = (PcMachine)a.Host;
+        var function = machine.PciBus.Functions.OfType<PiixIde>().FirstOrDefault(f => f.Channels.Contains(channel));
+        var parent = function == null ? "/pci@i0cf8/isa@1/ide@01f0" : PcMachine.PciPath(function, "ide");
+        NoteBoot(a, $"{parent}/drive@{channel.Number:x}/disk@{unit:x}");
+    }
+
+    private static string Serial(DeviceArguments a, IdeChannel channel, int unit) =>
+        a.String("serial") ?? $"DM{(channel.Number * 2) + unit + 1:D5}";
+
+    internal static DiskGeometry GeometryOf(DeviceArguments a, BlockBackend backend)
+    {
+        var (cylinders, heads, sectors) = ((long)a.Integer("cyls"), (long)a.Integer("heads"), (long)a.Integer("secs"));
+        DiskGeometry geometry;
+        if (cylinders == 0 && heads == 0 && sectors == 0)
+            geometry = DiskGeometry.Guess(backend.Node);
+        else
+        {
+            Check("cyls", cylinders, 65535);
+            Check("heads", heads, 16);
+            Check("secs", sectors, 255);
+            geometry = new DiskGeometry((int)cylinders, (int)heads, (int)sectors,
+                cylinders <= 1024 && sectors <= 63 ? DiskTranslation.None : DiskTranslation.Lba);
+        }
+
+        return a.String("bios-chs-trans") switch
+        {
+            null or "auto" => geometry,
+            "none" => geometry with { Translation = DiskTranslation.None },
+            "lba" => geometry with { Translation = DiskTranslation.Lba },
+            "large" => geometry with { Translation = DiskTranslation.Large },
+            "rechs" => geometry with { Translation = DiskTranslation.Rechs },
+            var other => throw new UserErrorException($"Parameter 'bios-chs-trans' does not accept value '{other}'"),
+        };
+
+        static void Check(string name, long value, long most)
+        {
+            if (value < 1 || value > most)
+                throw new UserErrorException($"{name} must be between 1 and {most}");
+        }
+    }
+
+    private static AtaDisk DiskOf(DeviceArguments a)
+    {
+        var (channel, unit) = IdePlace(a);
+        var backend = DiskDrive(a);
+        var physical = a.Size("physical_block_size");
+        var disk = new AtaDisk(backend, GeometryOf(a, backend))
+        {
+            Id = a.Id,
+            Model = a.String("model") ?? "DROMAIUS HARDDISK",
+            Serial = Serial(a, channel, unit),
+            Version = a.String("ver") ?? "2.5+",
+            Wwn = a.Integer("wwn"),
+            RotationRate = (ushort)a.Integer("rotation_rate"),
+            PhysicalBlockExponent = physical > 512 ? Math.Min((int)ulong.Log2(physical) - 9, 15) : 0,
+        };
+        channel.Attach(unit, disk);
+        NoteIde(a, channel, unit);
+        return disk;
+    }
+
+    private static AtapiDrive CdromOf(DeviceArguments a)
+    {
+        var (channel, unit) = IdePlace(a);
+        var backend = Drive(a) ?? ((PcMachine)a.Host).Drives.Empty(a.Id ?? $"ide{channel.Number}-cd{unit}");
+        var serial = Serial(a, channel, unit);
+        var version = a.String("ver") ?? "2.5+";
+        var target = new ScsiCdrom(backend)
+        {
+            IsPacket = true,
+            Serial = serial,
+            Revision = version,
+        };
+        var drive = new AtapiDrive(target)
+        {
+            Id = a.Id, Model = a.String("model") ?? "DROMAIUS DVD-ROM", Serial = serial, Version = version,
+        };
+        channel.Attach(unit, drive);
+        NoteIde(a, channel, unit);
+        return drive;
+    }
+
+    private static FloppyDrive FloppyOf(DeviceArguments a)
+    {
+        var machine = (PcMachine)a.Host;
+        var controller = machine.FloppyController ?? throw new UserErrorException("No 'floppy-bus' bus found for device 'floppy'");
+        var unit = a.IsSet("unit") ? (int)Math.Min(a.Integer("unit"), int.MaxValue) : controller[0] == null ? 0 : 1;
+        if (unit > 1)
+            throw new UserErrorException($"Can't create floppy unit {unit}, bus supports only 2 units");
+        if (controller[unit] != null)
+            throw new UserErrorException($"Floppy unit {unit} is in use");
+        var type = a.String("drive-type") switch
+        {
+            "120" => FloppyDriveType.Mib12,
+            "144" => FloppyDriveType.Mib144,
+            "288" => FloppyDriveType.Mib288,
+            null or "auto" => FloppyDriveType.None,
+            var other => throw new UserErrorException($"Parameter 'drive-type' does not accept value '{other}'"),
+        };
+        var drive = new FloppyDrive(Drive(a) ?? machine.Drives.Empty(a.Id ?? $"floppy{unit}"), type) { Id = a.Id };
+        controller.Attach(unit, drive);
+        NoteBoot(a, $"/pci@i0cf8/isa@1/fdc@03f0/floppy@{unit:x}");
+        return drive;
+    }
+}
