@@ -2,14 +2,49 @@ using Dromaius.Core.Time;
 
 namespace Dromaius.Block;
 
+/// <summary>What happens to the guest when a transfer fails (<c>rerror=</c>, <c>werror=</c>).</summary>
+public enum ErrorPolicy
+{
+    /// <summary>The guest sees the error.</summary>
+    Report,
+
+    /// <summary>The guest sees success.</summary>
+    Ignore,
+
+    /// <summary>The machine stops and the transfer is tried again when it goes on.</summary>
+    Stop,
+
+    /// <summary>Stop when the host is out of space, report otherwise.</summary>
+    StopOnNoSpace,
+}
+
+/// <summary>Counts since the start, for <c>query-blockstats</c>.</summary>
+public sealed class BlockStatistics
+{
+    public long ReadBytes { get; internal set; }
+    public long ReadOperations { get; internal set; }
+    public long WriteBytes { get; internal set; }
+    public long WriteOperations { get; internal set; }
+    public long FlushOperations { get; internal set; }
+    public long UnmapBytes { get; internal set; }
+    public long UnmapOperations { get; internal set; }
+    public long FailedReads { get; internal set; }
+    public long FailedWrites { get; internal set; }
+    public long WriteHighest { get; internal set; }
+}
+
 /// <summary>
 /// The device's end of a drive: a medium that can be changed, and requests that complete on the event loop. Every member is
 /// used under the machine lock.
 /// </summary>
-public sealed class BlockBackend
+public sealed class BlockBackend : IDisposable
 {
     private readonly EventLoop _loop;
     private readonly List<BlockRequest> _inFlight = [];
+    private readonly List<BlockRequest> _held = [];
+    private readonly object _busy = new();
+    private int _serving;
+    private bool _readOnly;
 
     public BlockBackend(string id, EventLoop loop, BlockNode? node = null)
     {
@@ -31,67 +66,226 @@ public sealed class BlockBackend
     /// <summary>The guest sees a volatile write cache: only flushes make writes durable. Otherwise each write is.</summary>
     public bool WriteCache { get; set; } = true;
 
+    public ErrorPolicy OnReadError { get; set; } = ErrorPolicy.Report;
+    public ErrorPolicy OnWriteError { get; set; } = ErrorPolicy.StopOnNoSpace;
+    public BlockStatistics Statistics { get; } = new();
+
+    /// <summary>The device that uses it (its id or path), or null; for listings.</summary>
+    public string? DeviceName { get; set; }
+
+    /// <summary>The device's medium can be changed.</summary>
+    public bool IsRemovable { get; set; }
+
+    /// <summary>The device has a tray (CD-ROM).</summary>
+    public bool HasTray { get; set; }
+
+    /// <summary>The tray is out, by the guest's or the user's hand.</summary>
+    public bool IsTrayOpen { get; set; }
+
     /// <summary>Raised on the event loop after the medium was taken out, put in, changed or resized.</summary>
     public event Action? MediumChanged;
+
+    /// <summary>Somebody asks the device to let the medium out (a locked tray); the guest may answer by ejecting.</summary>
+    public event Action? EjectRequested;
+
+    /// <summary>A transfer failed: what, why, and what is done about it. Raised on the event loop.</summary>
+    public event Action<BlockBackend, BlockOperation, BlockError, ErrorPolicy>? Failed;
 
     /// <summary>The guest locked the tray (CD-ROM).</summary>
     public bool IsTrayLocked { get; set; }
 
-    /// <summary>The tray is out (CD-ROM), by the guest's or the user's hand.</summary>
-    public bool IsTrayOpen { get; set; }
-
-    private bool _readOnly;
+    /// <summary>Transfers under way or held back.</summary>
+    public int InFlight => _inFlight.Count;
 
     /// <summary>Starts a transfer. Bad ranges, no medium and read-only media complete with an error, never throw.</summary>
     public void Submit(BlockRequest request)
     {
         request.Cancelled = false;
         _inFlight.Add(request);
-        var node = Node;
-        ThreadPool.UnsafeQueueUserWorkItem(static work => work.Backend.Serve(work.Node, work.Request), (Backend: this, Node: node, Request: request), false);
+        Start(request);
     }
 
-    /// <summary>Waits for what is in flight and drops the completions (device reset).</summary>
-    public void Cancel(BlockRequest request) => request.Cancelled = true;
+    /// <summary>
+    /// Waits until a transfer no longer touches its segments, and drops its completion (device reset). Call it on the event loop or
+    /// a vCPU, under the machine lock; it does not need the lock to make progress.
+    /// </summary>
+    public void Cancel(BlockRequest request)
+    {
+        if (!_inFlight.Remove(request) || _held.Remove(request))
+            return;
+        request.Cancelled = true;
+        request.Drops++;
+        lock (_busy)
+        {
+            while (request.IsServed)
+                Monitor.Wait(_busy);
+        }
+    }
 
-    /// <summary>Changes the medium; null takes it out.</summary>
+    /// <summary>Waits until no transfer touches the medium; completions may still have to be delivered.</summary>
+    public void Drain()
+    {
+        lock (_busy)
+        {
+            while (_serving > 0)
+                Monitor.Wait(_busy);
+        }
+    }
+
+    /// <summary>Tries again what was held back because of errors; called when the machine goes on.</summary>
+    public void Resume()
+    {
+        var held = _held.ToArray();
+        _held.Clear();
+        foreach (var request in held)
+            Start(request);
+    }
+
+    /// <summary>Changes the medium; null takes it out. The backend owns the new one and gives up the old one.</summary>
     public void SetMedium(BlockNode? node, bool readOnly = false)
     {
+        var old = Node;
+        if (old != null && old != node)
+            Drain();
         Node = node;
         _readOnly = readOnly;
+        if (old != null && old != node)
+            old.Release();
         MediumChanged?.Invoke();
     }
 
-    private void Serve(BlockNode? node, BlockRequest request)
+    /// <summary>Puts another node in the place of this one without the guest noticing (jobs, snapshots).</summary>
+    public void ReplaceNode(BlockNode node)
+    {
+        Drain();
+        Node = node;
+    }
+
+    /// <summary>Tells the device that the size changed.</summary>
+    public void NotifyResized() => MediumChanged?.Invoke();
+
+    public void RequestEject() => EjectRequested?.Invoke();
+
+    public void Dispose()
+    {
+        Drain();
+        var node = Node;
+        Node = null;
+        node?.Release();
+    }
+
+    private void Start(BlockRequest request)
+    {
+        request.Node = Node;
+        request.Backend = this;
+        lock (_busy)
+        {
+            _serving++;
+            request.IsServed = true;
+        }
+
+        IoThreads.Run(request.Work ??= request.Serve);
+    }
+
+    /// <summary>Does a transfer, on an I/O thread.</summary>
+    internal void Serve(BlockRequest request)
     {
         var error = BlockError.None;
         try
         {
-            if (node == null)
+            if (request.Node == null)
                 error = BlockError.NoMedium;
-            else if (IsReadOnly && request.Operation is not (BlockOperation.Read or BlockOperation.Flush))
+            else if (request.Cancelled)
+                error = BlockError.Cancelled;
+            else if ((_readOnly || request.Node.IsReadOnly) && request.Operation is not (BlockOperation.Read or BlockOperation.Flush))
                 error = BlockError.ReadOnly;
             else
-                Transfer(node, request);
+                Transfer(request.Node, request);
         }
         catch (BlockException e)
         {
-            error = e.Error;
+            error = e.Error == BlockError.None ? BlockError.Io : e.Error;
         }
-        catch (IOException)
+        catch (Exception e) when (e is IOException or ObjectDisposedException or InvalidDataException or UnauthorizedAccessException)
         {
             error = BlockError.Io;
         }
 
         request.Error = error;
-        _loop.Post(() => Finish(request));
+        lock (_busy)
+        {
+            _serving--;
+            request.IsServed = false;
+            Monitor.PulseAll(_busy);
+        }
+
+        _loop.Post(request.Done ??= request.Finish);
     }
 
-    private void Finish(BlockRequest request)
+    /// <summary>Delivers an outcome, on the event loop.</summary>
+    internal void Finish(BlockRequest request)
     {
-        _ = _inFlight.Remove(request);
-        if (!request.Cancelled)
+        if (request.Drops > 0)
+        {
+            request.Drops--;
+            return;
+        }
+
+        if (request.Error != BlockError.None && !Settle(request))
+            return;
+        Count(request);
+        if (_inFlight.Remove(request))
             request.Completed(request);
+    }
+
+    /// <summary>Applies the error policy; false when the transfer is held back.</summary>
+    private bool Settle(BlockRequest request)
+    {
+        if (request.Error is BlockError.NoMedium or BlockError.Invalid)
+            return true;
+        var isRead = request.Operation == BlockOperation.Read;
+        var policy = isRead ? OnReadError : OnWriteError;
+        if (policy == ErrorPolicy.StopOnNoSpace)
+            policy = request.Error == BlockError.NoSpace ? ErrorPolicy.Stop : ErrorPolicy.Report;
+        if (policy == ErrorPolicy.Stop && Failed == null)
+            policy = ErrorPolicy.Report;
+        Failed?.Invoke(this, request.Operation, request.Error, policy);
+        if (policy == ErrorPolicy.Ignore)
+            request.Error = BlockError.None;
+        if (policy != ErrorPolicy.Stop)
+            return true;
+        _held.Add(request);
+        return false;
+    }
+
+    private void Count(BlockRequest request)
+    {
+        var failed = request.Error != BlockError.None;
+        switch (request.Operation)
+        {
+            case BlockOperation.Read when failed:
+                Statistics.FailedReads++;
+                break;
+            case BlockOperation.Read:
+                Statistics.ReadOperations++;
+                Statistics.ReadBytes += request.Length;
+                break;
+            case BlockOperation.Write or BlockOperation.WriteZeroes when failed:
+                Statistics.FailedWrites++;
+                break;
+            case BlockOperation.Write or BlockOperation.WriteZeroes:
+                Statistics.WriteOperations++;
+                Statistics.WriteBytes += request.Length;
+                Statistics.WriteHighest = Math.Max(Statistics.WriteHighest, request.Offset + request.Length);
+                break;
+            case BlockOperation.Flush:
+                Statistics.FlushOperations++;
+                break;
+            default:
+                Statistics.UnmapOperations++;
+                Statistics.UnmapBytes += request.Length;
+                break;
+        }
     }
 
     private void Transfer(BlockNode node, BlockRequest request)
@@ -110,7 +304,7 @@ public sealed class BlockBackend
             case BlockOperation.Write:
                 foreach (var segment in request.Segments)
                 {
-                    node.Write(offset, segment.Span);
+                    WriteDetecting(node, offset, segment.Span);
                     offset += segment.Length;
                 }
 
@@ -121,11 +315,23 @@ public sealed class BlockBackend
                 node.Flush();
                 break;
             case BlockOperation.Discard:
+                if (request.Offset < 0 || request.Length < 0 || request.Offset > node.Length - request.Length)
+                    throw new BlockException(BlockError.Invalid);
                 node.Discard(request.Offset, request.Length);
                 break;
             default:
-                node.WriteZeroes(request.Offset, request.Length, request.MayUnmap);
+                node.WriteZeroes(request.Offset, request.Length, request.MayUnmap && node.AllowsDiscard);
+                if (!WriteCache)
+                    node.Flush();
                 break;
         }
+    }
+
+    private static void WriteDetecting(BlockNode node, long offset, ReadOnlySpan<byte> from)
+    {
+        if (node.DetectZeroes != DetectZeroes.Off && !from.ContainsAnyExcept((byte)0))
+            node.WriteZeroes(offset, from.Length, node.DetectZeroes == DetectZeroes.Unmap);
+        else
+            node.Write(offset, from);
     }
 }

@@ -6,16 +6,34 @@ namespace Dromaius.Block;
 /// <param name="IsZero">Reads as zeroes.</param>
 /// <param name="HostOffset">Where the bytes are in the node's file, or -1.</param>
 /// <param name="IsCompressed">Stored compressed.</param>
-public readonly record struct BlockStatus(long Length, bool IsAllocated, bool IsZero, long HostOffset = -1, bool IsCompressed = false);
+public readonly record struct BlockStatus(long Length, bool IsAllocated, bool IsZero, long HostOffset = -1, bool IsCompressed = false)
+{
+    /// <summary>Host storage holds the content.</summary>
+    public bool IsData => IsAllocated && !IsZero;
+}
+
+/// <summary>What a node does with discards.</summary>
+public enum DetectZeroes
+{
+    Off,
+
+    /// <summary>Writes of zeroes become zero clusters.</summary>
+    On,
+
+    /// <summary>And give their storage back.</summary>
+    Unmap,
+}
 
 /// <summary>
 /// A node of the block graph: a host file, an image format, a filter. Calls block the calling thread (an I/O thread, never a
 /// vCPU or the event loop) and may come from several threads at once; overlapping writes in flight land in any order.
-/// Ranges are bytes of any alignment; a range outside the length is <see cref="BlockError.Invalid"/>.
-/// Failures are <see cref="BlockException"/>.
+/// Ranges are bytes of any alignment; a range outside the length is <see cref="BlockError.Invalid"/>, except that host files grow
+/// when written behind their end. Failures are <see cref="BlockException"/>.
 /// </summary>
 public abstract class BlockNode : IDisposable
 {
+    private int _references = 1;
+
     /// <summary>The name users give (<c>node-name</c>).</summary>
     public string? NodeName { get; set; }
 
@@ -32,6 +50,19 @@ public abstract class BlockNode : IDisposable
     /// <summary>Where unallocated ranges come from.</summary>
     public virtual BlockNode? Backing => null;
 
+    /// <summary>How messages and listings call it.</summary>
+    public virtual string FileName => File?.FileName ?? "";
+
+    /// <summary>Bytes of a unit of allocation, or 0.</summary>
+    public virtual int ClusterSize => 0;
+
+    /// <summary>Bytes that the host has set aside for it, or -1.</summary>
+    public virtual long AllocatedSize => File?.AllocatedSize ?? -1;
+
+    /// <summary>Discards reach the storage (<c>discard=unmap</c>).</summary>
+    public bool AllowsDiscard { get; set; }
+    public DetectZeroes DetectZeroes { get; set; }
+
     public abstract void Read(long offset, Span<byte> into);
 
     public abstract void Write(long offset, ReadOnlySpan<byte> from);
@@ -39,6 +70,7 @@ public abstract class BlockNode : IDisposable
     /// <summary>Makes a range read as zeroes; with <paramref name="mayUnmap"/> its storage may be given back.</summary>
     public virtual void WriteZeroes(long offset, long length, bool mayUnmap)
     {
+        CheckRange(offset, length);
         var zeroes = new byte[(int)Math.Min(length, 1 << 20)];
         while (length > 0)
         {
@@ -48,6 +80,10 @@ public abstract class BlockNode : IDisposable
             length -= n;
         }
     }
+
+    /// <summary>Stores one cluster compressed. It must start on a cluster and fill it, or reach the end of the image.</summary>
+    public virtual void WriteCompressed(long offset, ReadOnlySpan<byte> from) =>
+        throw new BlockException(BlockError.NotSupported, "Compression not supported for this file format");
 
     /// <summary>The range is no longer needed; what it reads as afterwards is undefined. May do nothing.</summary>
     public virtual void Discard(long offset, long length)
@@ -60,7 +96,51 @@ public abstract class BlockNode : IDisposable
     /// <summary>The state of the bytes from an offset on, up to a length.</summary>
     public virtual BlockStatus Status(long offset, long length) => new(length, true, false, offset);
 
-    public virtual void Resize(long length) => throw new BlockException(BlockError.NotSupported, $"Driver '{Driver}' does not support resize");
+    public virtual void Resize(long length) =>
+        throw new BlockException(BlockError.NotSupported, $"Image format driver does not support resize");
+
+    /// <summary>Changes between read-only and writable; the node keeps its contents and its place.</summary>
+    public virtual void Reopen(bool readOnly)
+    {
+        if (readOnly != IsReadOnly)
+            throw new BlockException(BlockError.NotSupported, $"Driver '{Driver}' cannot be reopened");
+    }
+
+    /// <summary>One more owner: the last <see cref="Release"/> closes the node.</summary>
+    public BlockNode Retain()
+    {
+        _ = Interlocked.Increment(ref _references);
+        return this;
+    }
+
+    public void Release()
+    {
+        if (Interlocked.Decrement(ref _references) == 0)
+            Dispose();
+    }
+
+    /// <summary>How many own it.</summary>
+    internal int References => Volatile.Read(ref _references);
+
+    internal bool IsDisposed { get; private set; }
+
+    public void Dispose()
+    {
+        if (IsDisposed)
+            return;
+        IsDisposed = true;
+        Dispose(true);
+        GC.SuppressFinalize(this);
+    }
+
+    /// <summary>Reads what is there and zeroes behind the end.</summary>
+    public void ReadPadded(long offset, Span<byte> into)
+    {
+        var n = (int)Math.Clamp(Length - offset, 0, into.Length);
+        if (n > 0)
+            Read(offset, into[..n]);
+        into[n..].Clear();
+    }
 
     /// <summary>Throws unless the range is inside the node.</summary>
     protected void CheckRange(long offset, long length)
@@ -69,10 +149,10 @@ public abstract class BlockNode : IDisposable
             throw new BlockException(BlockError.Invalid, "Request outside the image");
     }
 
-    public void Dispose()
+    protected void CheckWritable()
     {
-        Dispose(true);
-        GC.SuppressFinalize(this);
+        if (IsReadOnly)
+            throw new BlockException(BlockError.ReadOnly, "Read-only node");
     }
 
     protected virtual void Dispose(bool disposing)

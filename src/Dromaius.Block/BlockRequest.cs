@@ -38,5 +38,21 @@ public sealed class BlockRequest
     public required Action<BlockRequest> Completed { get; set; }
 
     /// <summary>Set by <see cref="BlockBackend.Cancel"/>: the completion is not delivered.</summary>
-    internal bool Cancelled { get; set; }
+    internal volatile bool Cancelled;
+
+    /// <summary>Completions that are on their way and must not be delivered.</summary>
+    internal int Drops { get; set; }
+
+    /// <summary>An I/O thread has it.</summary>
+    internal bool IsServed { get; set; }
+    internal BlockBackend? Backend { get; set; }
+    internal BlockNode? Node { get; set; }
+
+    // Kept so that a request that is used again allocates nothing.
+    internal Action? Work { get; set; }
+    internal Action? Done { get; set; }
+
+    internal void Serve() => Backend!.Serve(this);
+
+    internal void Finish() => Backend!.Finish(this);
 }

@@ -31,6 +31,9 @@ public sealed record DriveOption
     /// <summary><c>media=cdrom</c></summary>
     public bool IsCdrom { get; init; }
 
+    /// <summary>The backend, where it is made already; the medium and what follows are its own then.</summary>
+    public BlockBackend? Backend { get; init; }
+
     /// <summary>The medium; null for an empty drive.</summary>
     public BlockNode? Node { get; init; }
     public bool IsReadOnly { get; init; }

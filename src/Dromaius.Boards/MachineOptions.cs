@@ -1,3 +1,4 @@
+using Dromaius.Block.Graph;
 using Dromaius.Core.Chardev;
 using Dromaius.Core.Devices;
 
@@ -168,6 +169,9 @@ public sealed record MachineOptions
     public IReadOnlyList<FwCfgOption> FwCfg { get; init; } = [];
     public IReadOnlyList<SmbiosOption> Smbios { get; init; } = [];
     public IReadOnlyList<AcpiTableOption> AcpiTables { get; init; } = [];
+
+    /// <summary>The images, by id and node name, that <c>drive=</c> of a device names; null for none.</summary>
+    public BlockGraph? Blocks { get; init; }
 
     /// <summary><c>-nodefaults</c>: no default devices.</summary>
     public bool NoDefaults { get; init; }

@@ -21,6 +21,13 @@ internal static class Host
         error.Write(Encoding.UTF8.GetBytes($"{ProgramName}: {line}\n"));
     }
 
+    /// <summary>Text on standard error as it is.</summary>
+    public static void Warn(string text)
+    {
+        using var error = Console.OpenStandardError();
+        error.Write(Encoding.UTF8.GetBytes(text));
+    }
+
     /// <summary>What went wrong with a file, in the words of strerror(3).</summary>
     public static string Explain(Exception e) => e switch
     {

@@ -1,4 +1,5 @@
 using System.Runtime.Versioning;
+using Dromaius.Block;
 using Dromaius.Cli.SystemEmulation;
 using Dromaius.Core.Chardev;
 using Dromaius.Core.Errors;
@@ -49,7 +50,7 @@ internal static class Program
             Host.Print(e.Text);
             return 0;
         }
-        catch (UserErrorException e)
+        catch (Exception e) when (e is UserErrorException or BlockException)
         {
             TerminalMode.Restore();
             Host.Complain(e.Message);

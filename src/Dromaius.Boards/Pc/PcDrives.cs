@@ -1,4 +1,5 @@
 using Dromaius.Block;
+using Dromaius.Block.Graph;
 using Dromaius.Core.Errors;
 using Dromaius.Core.Time;
 
@@ -15,12 +16,14 @@ internal sealed record PcDrive(DriveOption Option, BlockBackend Backend, int Bus
 internal sealed class PcDrives
 {
     private readonly EventLoop _loop;
+    private readonly BlockGraph? _blocks;
     private readonly Dictionary<string, PcDrive> _drives = new(StringComparer.Ordinal);
     private readonly HashSet<string> _inUse = [];
 
     public PcDrives(MachineOptions options, EventLoop loop)
     {
         _loop = loop;
+        _blocks = options.Blocks;
         foreach (var option in options.Drives)
             Add(option);
     }
@@ -59,13 +62,21 @@ internal sealed class PcDrives
         if (option.Interface != DriveInterface.None && Find(option.Interface, bus, unit) != null)
             throw new UserErrorException($"{option.Text}: drive with bus={bus}, unit={unit} (index={option.Index ?? ((bus * perBus) + unit)}) exists");
         var id = option.Id ?? UsualId(option, bus, unit);
-        var backend = new BlockBackend(id, _loop, option.Node) { WriteCache = option.WriteCache };
-        if (option.IsReadOnly)
-            backend.SetMedium(option.Node, readOnly: true);
+        var backend = option.Backend ?? Make(id, option);
         var drive = new PcDrive(option, backend, bus, unit);
         if (!_drives.TryAdd(id, drive))
             throw new UserErrorException($"{option.Text}: Duplicate ID '{id}' for drive");
         return drive;
+    }
+
+    private BlockBackend Make(string id, DriveOption option)
+    {
+        var backend = _blocks == null ? new BlockBackend(id, _loop, option.Node) : _blocks.AddBackend(id, option.Node);
+        backend.WriteCache = option.WriteCache;
+        backend.IsRemovable = option.IsCdrom || option.Interface == DriveInterface.Floppy;
+        if (option.IsReadOnly)
+            backend.SetMedium(option.Node, readOnly: true);
+        return backend;
     }
 
     public PcDrive? Find(DriveInterface kind, int bus, int unit) =>
@@ -76,11 +87,15 @@ internal sealed class PcDrives
     /// <summary>The drive for a device.</summary>
     public PcDrive Take(string deviceType, string id)
     {
-        var drive = Find(id) ?? throw new UserErrorException($"Property '{deviceType}.drive' can't find value '{id}'");
+        var drive = Find(id) ?? FromNode(id) ?? throw new UserErrorException($"Property '{deviceType}.drive' can't find value '{id}'");
         if (!_inUse.Add(id))
             throw new UserErrorException($"Drive '{id}' is already in use by another block device");
         return drive;
     }
+
+    /// <summary>An image of <c>-blockdev</c>, for the device that names it.</summary>
+    private PcDrive? FromNode(string name) =>
+        _blocks?.Attach(name) is { } backend ? new PcDrive(new DriveOption { Id = name, Interface = DriveInterface.None }, backend, 0, 0) : null;
 
     /// <summary>A drive without a medium, for a device that was given none.</summary>
     public BlockBackend Empty(string id) => new(id, _loop);

@@ -15,7 +15,6 @@ internal static class AbsentOptions
         new("nic", "none", "use it alone to have zero network devices (there are none in this version)", static (_, a) => OnlyNone(a, "network devices are")),
         new("usb", null, null, static (_, _) => Host.Complain("-usb: warning: USB is not available in this version")),
         new("audiodev", "none,id=id", null, static (_, a) => OnlyNone(a, "audio is")),
-        new("snapshot", null, null, static (_, _) => { }),
         new("mem-prealloc", null, null, static (_, _) => { }),
         new("set", "group.id.arg=value", null, static (_, a) => throw new UserErrorException($"there is no {a.Value.Split('.')[0]} of that id")),
     ];
@@ -23,8 +22,8 @@ internal static class AbsentOptions
     /// <summary>Further names, without dashes.</summary>
     public static readonly HashSet<string> Known =
     [
-        "numa", "add-fd", "mem-path", "audio-help", "audio", "fda", "fdb", "hda", "hdb", "hdc", "hdd", "cdrom", "blockdev", "drive", "mtdblock",
-        "sd", "pflash", "fsdev", "virtfs", "iscsi", "usbdevice", "spice", "portrait", "rotate", "full-screen", "netdev", "tpmdev", "compat",
+        "numa", "add-fd", "mem-path", "audio-help", "audio",
+        "fsdev", "virtfs", "iscsi", "usbdevice", "spice", "portrait", "rotate", "full-screen", "netdev", "tpmdev", "compat",
         "object", "gdb", "s", "hax", "hvf", "xen-domid", "xen-attach", "xen-domid-restrict", "loadvm", "option-rom", "icount", "watchdog",
         "watchdog-action", "virtioconsole", "tb-size", "incoming", "only-migratable", "chroot", "runas", "prom-env", "semihosting",
         "semihosting-config", "old-param", "writeconfig", "trace", "plugin", "qtest", "qtest-log", "async-teardown", "enable-fips", "dump-vmstate",

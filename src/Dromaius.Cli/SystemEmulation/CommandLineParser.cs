@@ -12,7 +12,12 @@ internal static class CommandLineParser
         {
             var word = args[i];
             if (!word.StartsWith('-') || word == "-")
-                throw new UserErrorException($"{word}: disk images are not available in this version");
+            {
+                // A bare word is the first disk.
+                settings.Drives.Add(new Argument("hda", word));
+                continue;
+            }
+
             var name = word[(word.StartsWith("--", StringComparison.Ordinal) ? 2 : 1)..];
             var option = OptionTable.Find(name);
             if (option == null)

@@ -9,7 +9,7 @@ internal static class ConfigFile
 {
     private static readonly Dictionary<string, string> OptionOfGroup = new()
     {
-        ["machine"] = "machine", ["memory"] = "m", ["smp-opts"] = "smp", ["device"] = "device", ["chardev"] = "chardev", ["mon"] = "mon",
+        ["machine"] = "machine", ["memory"] = "m", ["smp-opts"] = "smp", ["device"] = "device", ["drive"] = "drive", ["chardev"] = "chardev", ["mon"] = "mon",
         ["name"] = "name", ["rtc"] = "rtc", ["boot-opts"] = "boot", ["global"] = "global", ["fw_cfg"] = "fw_cfg", ["accel"] = "accel",
         ["msg"] = "msg", ["action"] = "action", ["overcommit"] = "overcommit",
     };

@@ -8,12 +8,13 @@ internal static class OptionTable
     public static IReadOnlyList<OptionGroup> Groups { get; } =
     [
         new("Standard options", StandardOptions.All),
+        new("Block device options", DriveOptions.All),
         new("Display options", DisplayOptions.All),
         new("x86 options", X86Options.All),
         new("Character device options", ChardevOptions.All),
         new("Linux/Multiboot boot options", BootOptions.All),
         new("Debug and expert options", ExpertOptions.All),
-        new("Block device, network and other options (accepted where they ask for nothing)", AbsentOptions.All),
+        new("Network and other options (accepted where they ask for nothing)", AbsentOptions.All),
     ];
 
     private static readonly Dictionary<string, OptionSpec> ByName = Build();

@@ -1,4 +1,5 @@
 using System.Runtime.InteropServices;
+using Dromaius.Block.Graph;
 using Dromaius.Boards;
 using Dromaius.Control;
 using Dromaius.Core.Chardev;
@@ -56,9 +57,10 @@ internal static class SystemEmulator
         {
             EscapeCharacter = settings.EscapeCharacter,
         });
+        using var blocks = new BlockGraph(loop);
         try
         {
-            machine = Machine.Create(Options(settings, consoles), loop);
+            machine = Machine.Create(Options(settings, consoles) with { Drives = DriveSettings.Open(settings, blocks), Blocks = blocks }, loop);
             var control = new MachineControl(machine, target, consoles.All);
             CrashReport.Machine = control;
             foreach (var (backend, isMachine, pretty) in consoles.Monitors)

@@ -58,6 +58,13 @@ internal sealed class SystemSettings
     public List<SmbiosOption> Smbios { get; } = [];
     public List<AcpiTableOption> AcpiTables { get; } = [];
 
+    /// <summary><c>-drive</c> and its short forms, in order.</summary>
+    public List<Argument> Drives { get; } = [];
+
+    /// <summary><c>-blockdev</c>, in order.</summary>
+    public List<Argument> BlockNodes { get; } = [];
+    public bool Snapshot { get; set; }
+
     public bool NoDefaults { get; set; }
     public bool NoGraphic { get; set; }
     public bool StartPaused { get; set; }

@@ -1,0 +1,26 @@
+namespace Dromaius.Block;
+
+/// <summary>A disk that forgets what is written and reads as zeroes; for measuring.</summary>
+public sealed class NullNode(string driver, long length, bool readZeroes) : BlockNode
+{
+    public override string Driver => driver;
+    public override long Length => length;
+    public override string FileName => driver + "://";
+
+    public override void Read(long offset, Span<byte> into)
+    {
+        CheckRange(offset, into.Length);
+        if (readZeroes)
+            into.Clear();
+    }
+
+    public override void Write(long offset, ReadOnlySpan<byte> from) => CheckRange(offset, from.Length);
+
+    public override void WriteZeroes(long offset, long length, bool mayUnmap) => CheckRange(offset, length);
+
+    public override void Flush()
+    {
+    }
+
+    public override BlockStatus Status(long offset, long length) => new(length, true, readZeroes, offset);
+}

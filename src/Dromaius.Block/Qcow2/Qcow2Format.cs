@@ -1,0 +1,225 @@
+using System.Buffers.Binary;
+using System.Numerics;
+using Dromaius.Block.Graph;
+using Dromaius.Block.Raw;
+
+namespace Dromaius.Block.Qcow2;
+
+/// <summary>How to tell, open and make qcow2 images.</summary>
+public sealed class Qcow2Format : ImageFormat
+{
+    public override string Name => "qcow2";
+    public override bool SupportsBacking => true;
+
+    public override IReadOnlyList<CreateOption> CreateOptions { get; } =
+    [
+        new("backing_file", "str", "File name of a base image"),
+        new("backing_fmt", "str", "Image format of the base image"),
+        new("cluster_size", "size", "qcow2 cluster size"),
+        new("compat", "str", "Compatibility level (v2 [0.10] or v3 [1.1])"),
+        new("compression_type", "str", "Compression method used for image cluster compression"),
+        new("data_file", "str", "File name of an external data file"),
+        new("data_file_raw", "bool (on/off)", "The external data file must stay valid as a raw image"),
+        new("extended_l2", "bool (on/off)", "Extended L2 tables"),
+        new("lazy_refcounts", "bool (on/off)", "Postpone refcount updates"),
+        new("preallocation", "str", "Preallocation mode (allowed values: off, metadata, falloc, full)"),
+        new("refcount_bits", "num", "Width of a reference count entry in bits"),
+        new("size", "size", "Virtual disk size"),
+    ];
+
+    public override int Probe(ReadOnlySpan<byte> head, string fileName) =>
+        head.Length >= 72 && BinaryPrimitives.ReadUInt32BigEndian(head) == Qcow2Header.Magic && BinaryPrimitives.ReadUInt32BigEndian(head[4..]) >= 2 ? 100 : 0;
+
+    public override BlockNode Open(BlockNode file, BlockOptions options, OpenFlags flags)
+    {
+        var lazy = options.TakeBool("lazy-refcounts");
+        foreach (var hint in (ReadOnlySpan<string>)["cache-size", "refcount-cache-size", "l2-cache-entry-size", "cache-clean-interval", "overlap-check",
+            "overlap-check.template", "pass-discard-request", "pass-discard-snapshot", "pass-discard-other"])
+        {
+            _ = options.Take(hint);
+        }
+
+        var cache = options.TakeSize("l2-cache-size");
+        var header = Qcow2Header.Read(file);
+        BlockNode? data = null;
+        if (header.HasExternalData)
+            data = OpenDataFile(file, header, options, flags);
+        try
+        {
+            return new Qcow2Node(file, new Qcow2Options
+            {
+                ReadOnly = flags.ReadOnly,
+                LazyRefcounts = lazy,
+                L2CacheSize = Math.Clamp(cache ?? 32 << 20, 1 << 16, 1L << 30),
+                ForCheck = flags.ForCheck,
+                Discard = flags.Discard,
+            }, header, data);
+        }
+        catch
+        {
+            data?.Dispose();
+            throw;
+        }
+    }
+
+    public override (string? Name, string? Format) BackingOf(BlockNode node) =>
+        node is Qcow2Node qcow ? (qcow.BackingFileName, qcow.BackingFormat) : default;
+
+    public override void SetBacking(BlockNode node, BlockNode backing) => ((Qcow2Node)node).SetBacking(backing);
+
+    public override void Create(CreateRequest request)
+    {
+        var options = request.Options;
+        var header = new Qcow2Header { Size = request.Size };
+        var size = options.TakeSize("cluster_size") ?? 65536;
+        if (size is < 512 or > 2 << 20 || !BitOperations.IsPow2(size))
+            throw new BlockException(BlockError.Invalid, "Cluster size must be a power of two between 512 and 2048k");
+        header.ClusterBits = BitOperations.Log2((ulong)size);
+        header.Version = options.Take("compat") switch
+        {
+            null or "1.1" or "v3" => 3,
+            "0.10" or "v2" => 2,
+            var other => throw new BlockException(BlockError.Invalid, $"Parameter 'compat' does not accept value '{other}'"),
+        };
+        var bits = options.TakeSize("refcount_bits") ?? 16;
+        if (bits is < 1 or > 64 || !BitOperations.IsPow2(bits))
+            throw new BlockException(BlockError.Invalid, "Refcount width must be a power of two and may not exceed 64 bits");
+        if (header.Version < 3 && bits != 16)
+        {
+            throw new BlockException(BlockError.Invalid,
+                "Different refcount widths than 16 bits require compatibility level 1.1 or above (use compat=1.1 or greater)");
+        }
+
+        header.RefcountOrder = BitOperations.Log2((ulong)bits);
+        ReadFeatures(options, header);
+        header.BackingFile = options.Take("backing_file") is { Length: > 0 } backing ? backing : null;
+        var format = options.Take("backing_fmt");
+        header.BackingFormat = header.BackingFile != null ? format : null;
+        var preallocation = options.Take("preallocation") ?? "off";
+        if (preallocation is not ("off" or "metadata" or "falloc" or "full"))
+            throw new BlockException(BlockError.Invalid, $"Parameter 'preallocation' does not accept value '{preallocation}'");
+        if (header.BackingFile != null && preallocation != "off" && !header.IsExtended)
+            throw new BlockException(BlockError.Invalid, "Backing file and preallocation can only be used at the same time if extended_l2 is enabled");
+        options.RejectUntaken(Name);
+
+        if ((header.Size & 511) != 0)
+            header.Size = (header.Size + 511) & ~511L;
+        if (header.DataFile != null)
+        {
+            using var data = NewFile.Create(header.DataFile);
+            data.Resize(header.Size);
+        }
+
+        using var file = NewFile.Create(request.FileName);
+        Format(file, header);
+        if (preallocation != "off")
+            Preallocate(file, header, preallocation);
+    }
+
+    /// <summary>Writes an empty image into a file.</summary>
+    internal static void Format(BlockNode file, Qcow2Header header)
+    {
+        var entries = header.L1SizeFor(header.Size);
+        if (entries * 8 > 32 << 20)
+        {
+            throw new BlockException(BlockError.TooBig, "Image size too large for file format") { Hint = "Try using a larger cluster size" };
+        }
+
+        var cluster = header.ClusterSize;
+        var l1Clusters = (int)((entries * 8 + cluster - 1) / cluster);
+        var perBlock = (1L << (header.ClusterBits + 3)) >> header.RefcountOrder;
+        // Header, refcount table, blocks, L1 table: the blocks count all of them.
+        var blocks = 1L;
+        while (blocks * perBlock < 2 + blocks + l1Clusters)
+            blocks++;
+        var used = 2 + blocks + l1Clusters;
+        header.RefcountTableOffset = cluster;
+        header.RefcountTableClusters = 1;
+        header.L1Offset = entries == 0 ? (2 + blocks) * cluster : (2 + blocks) * cluster;
+        header.L1Size = (int)entries;
+
+        var table = new byte[cluster];
+        var writer = new Refcounts.BlockWriter(header.RefcountOrder);
+        for (var i = 0L; i < blocks; i++)
+        {
+            BinaryPrimitives.WriteInt64BigEndian(table.AsSpan((int)i * 8), (2 + i) * cluster);
+            var block = new byte[cluster];
+            for (var j = 0L; j < perBlock && i * perBlock + j < used; j++)
+                writer.Set(block, (int)j, 1);
+            file.Write((2 + i) * cluster, block);
+        }
+
+        file.Write(cluster, table);
+        if (l1Clusters > 0)
+            file.WriteZeroes(header.L1Offset, (long)l1Clusters * cluster, true);
+        file.Write(0, header.Serialize());
+        file.Flush();
+    }
+
+    private static void ReadFeatures(BlockOptions options, Qcow2Header header)
+    {
+        void NeedsVersion3(string what)
+        {
+            if (header.Version < 3)
+                throw new BlockException(BlockError.Invalid, $"{what} only supported with compatibility level 1.1 and above (use compat=1.1 or greater)");
+        }
+
+        if (options.TakeBool("lazy_refcounts") == true)
+        {
+            NeedsVersion3("Lazy refcounts");
+            header.Compatible |= 1;
+        }
+
+        if (options.TakeBool("extended_l2") == true)
+        {
+            NeedsVersion3("Extended L2 entries are");
+            if (header.ClusterBits < 14)
+                throw new BlockException(BlockError.Invalid, "Extended L2 entries are only supported with cluster sizes of at least 16384 bytes");
+            header.Incompatible |= IncompatibleFeatures.ExtendedL2;
+        }
+
+        switch (options.Take("compression_type"))
+        {
+            case null or "zlib":
+                break;
+            case "zstd":
+                NeedsVersion3("Non-zlib compression type is");
+                header.Compression = Qcow2Compression.Zstd;
+                header.Incompatible |= IncompatibleFeatures.CompressionType;
+                break;
+            case var other:
+                throw new BlockException(BlockError.Invalid, $"Parameter 'compression_type' does not accept value '{other}'");
+        }
+
+        var raw = options.TakeBool("data_file_raw") == true;
+        if (options.Take("data_file") is { } data)
+        {
+            NeedsVersion3("External data files are");
+            header.DataFile = data;
+            header.Incompatible |= IncompatibleFeatures.ExternalData;
+            if (raw)
+                header.Autoclear |= (ulong)AutoclearFeatures.RawExternalData;
+        }
+        else if (raw)
+            throw new BlockException(BlockError.Invalid, "data-file-raw requires data-file");
+    }
+
+    /// <summary>Sets clusters aside for the whole disk.</summary>
+    private static void Preallocate(BlockNode file, Qcow2Header header, string mode)
+    {
+        using var node = new Qcow2Node(file.Retain(), new Qcow2Options());
+        node.PreallocateClusters();
+        var end = node.FileEnd;
+        if (file is Host.HostFileNode host && mode != "metadata" && header.DataFile == null)
+            host.Preallocate(0, end);
+    }
+
+    private static BlockNode OpenDataFile(BlockNode file, Qcow2Header header, BlockOptions options, OpenFlags flags)
+    {
+        if (options.Has("data-file") || options.HasBelow("data-file"))
+            return ImageOpener.OpenChild("data-file", null, options, flags);
+        if (header.DataFile == null)
+            throw new BlockException(BlockError.Invalid, "'data-file' is required for this image");
+        return ImageOpener.OpenProtocol(ImageOpener.Combine(file.FileName, header.DataFile), new BlockOptions(), flags);
+    }
+}

@@ -1,0 +1,142 @@
+using System.Buffers.Binary;
+
+namespace Dromaius.Block.Qcow2;
+
+/// <summary>What the checker needs of an image.</summary>
+public sealed partial class Qcow2Node
+{
+    internal const ulong TableOffsetMask = OffsetMask;
+
+    internal long FileEnd => _file.Length;
+    internal long SnapshotTableBytes => _snapshotTableClusters << _clusterBits;
+    internal ulong[] L1 => _l1;
+
+    internal T WithMetadata<T>(Func<Qcow2Header, Refcounts, ulong[], T> action)
+    {
+        if (_gate.IsWriteLockHeld)
+            return action(_header, _refcounts, _l1);
+        _gate.EnterWriteLock();
+        try
+        {
+            lock (_lock)
+            {
+                if (!_readOnly)
+                    ApplyFrees();
+                var result = action(_header, _refcounts, _l1);
+                if (!_readOnly)
+                {
+                    _writeCounts = true;
+                    WriteBackUnderLock();
+                    _writeCounts = false;
+                    _file.Flush();
+                }
+
+                return result;
+            }
+        }
+        finally
+        {
+            _gate.ExitWriteLock();
+        }
+    }
+
+    internal (long Offset, int Length) CompressedExtent(ulong entry) => CompressedRange(entry);
+
+    internal ulong[] ReadRawTable(long offset, int entries) => ReadTable(offset, entries);
+
+    /// <summary>Shows every entry of an L2 table; what is returned takes the entry's place. True if any was changed.</summary>
+    internal bool VisitL2(long l2Offset, Func<int, ulong, ClusterKind, ulong?> visit)
+    {
+        var changed = false;
+        var table = _l2.Get(l2Offset);
+        for (var i = 0; i < 1 << _header.L2Bits; i++)
+        {
+            var entry = Entry(table, i);
+            if (entry == 0)
+                continue;
+            if (visit(i, entry, KindOf(entry)) is { } replacement)
+            {
+                SetEntry(table, i, replacement, Bitmap(table, i));
+                changed = true;
+            }
+        }
+
+        return changed;
+    }
+
+    internal void SetL1Flag(int index, bool copied)
+    {
+        _l1[index] = copied ? _l1[index] | Copied : _l1[index] & ~Copied;
+        MarkL1Dirty(index);
+    }
+
+    internal void ClearCorrupt()
+    {
+        if (!IsCorrupt || _readOnly)
+            return;
+        _header.Incompatible &= ~IncompatibleFeatures.Corrupt;
+        WriteHeaderFlags();
+    }
+
+    internal void MarkClean()
+    {
+        if (!_readOnly)
+            ClearDirtyFlag();
+    }
+
+    /// <summary>Writes refcount structures for given counts behind the end of everything, and points the header there.</summary>
+    internal void RebuildRefcounts(Func<long, uint> references, long end)
+    {
+        var home = Math.Max(end, (_file.Length + _clusterSize - 1) >> _clusterBits);
+        var blockBits = _clusterBits + 3 - _header.RefcountOrder;
+        var tableEntries = 1L << (_clusterBits - 3);
+        List<long> blocks;
+        long tableClusters;
+        var total = home + 1;
+        do
+        {
+            // The new structures count themselves, so their size is a fixed point.
+            tableClusters = (((total - 1) >> blockBits) + tableEntries) / tableEntries;
+            if (tableClusters << _clusterBits > 8 << 20)
+                throw new BlockException(BlockError.TooBig, "qcow2: the image is too large for its refcount table");
+            blocks = [];
+            for (var i = 0L; i <= (total - 1) >> blockBits; i++)
+                blocks.Add(i);
+            var needed = home + blocks.Count + tableClusters;
+            if (needed <= total)
+                break;
+            total = needed;
+        }
+        while (true);
+
+        var table = new byte[tableClusters << _clusterBits];
+        var cluster = home;
+        var scratch = new Refcounts.BlockWriter(_header.RefcountOrder);
+        foreach (var block in blocks)
+        {
+            var data = new byte[_clusterSize];
+            for (var j = 0L; j < 1L << blockBits; j++)
+            {
+                var c = (block << blockBits) + j;
+                var count = c >= home && c < home + blocks.Count + tableClusters ? 1UL : references(c);
+                if (count != 0)
+                    scratch.Set(data, (int)j, count);
+            }
+
+            _file.Write(cluster << _clusterBits, data);
+            BinaryPrimitives.WriteInt64BigEndian(table.AsSpan((int)block * 8), cluster << _clusterBits);
+            cluster++;
+        }
+
+        _file.Write(cluster << _clusterBits, table);
+        _file.Flush();
+        var fields = new byte[12];
+        BinaryPrimitives.WriteInt64BigEndian(fields, cluster << _clusterBits);
+        BinaryPrimitives.WriteInt32BigEndian(fields.AsSpan(8), (int)tableClusters);
+        _file.Write(48, fields);
+        _file.Flush();
+        _header.RefcountTableOffset = cluster << _clusterBits;
+        _header.RefcountTableClusters = (int)tableClusters;
+        _refcounts = new Refcounts(_file, _header, WriteBackUnderLock);
+    }
+}

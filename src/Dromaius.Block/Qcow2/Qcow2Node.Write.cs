@@ -1,0 +1,699 @@
+using System.Buffers;
+using System.Buffers.Binary;
+
+namespace Dromaius.Block.Qcow2;
+
+/// <summary>Writing: allocation, copy on write, discards, zeroes, write-back.</summary>
+public sealed partial class Qcow2Node
+{
+    private const long MaxPendingFrees = 16384;
+
+    /// <summary>Clusters of the guest that are being allocated: others that want them wait.</summary>
+    private readonly List<Allocation> _inFlight = [];
+    private readonly List<(long Cluster, long Count)> _pendingFrees = [];
+    private long _pendingFreeCount;
+    private long _compressedTail;
+
+    /// <summary>Host clusters taken for a run of the guest's, not linked yet.</summary>
+    private sealed record Allocation(long GuestCluster, long Count, long HostOffset, bool IsFresh, bool IsReused, Mapping[] Old);
+
+    public override void Write(long offset, ReadOnlySpan<byte> from)
+    {
+        CheckRange(offset, from.Length);
+        CheckWritable();
+        Record(offset, from.Length);
+        _gate.EnterReadLock();
+        try
+        {
+            while (!from.IsEmpty)
+            {
+                var n = WriteSome(offset, from);
+                offset += n;
+                from = from[n..];
+            }
+        }
+        finally
+        {
+            _gate.ExitReadLock();
+        }
+
+        FreeSomePending();
+    }
+
+    public override void WriteCompressed(long offset, ReadOnlySpan<byte> from)
+    {
+        CheckRange(offset, from.Length);
+        CheckWritable();
+        if (_data != null)
+            throw new BlockException(BlockError.NotSupported, "Compression is not supported with an external data file");
+        if ((offset & (_clusterSize - 1)) != 0 || (from.Length != _clusterSize && offset + from.Length != Length) || from.Length > _clusterSize)
+        {
+            if ((offset & (_clusterSize - 1)) != 0 || ((from.Length & (_clusterSize - 1)) != 0 && offset + from.Length != Length))
+                throw new BlockException(BlockError.Invalid);
+            for (var at = 0; at < from.Length; at += _clusterSize)
+                WriteCompressed(offset + at, from.Slice(at, Math.Min(_clusterSize, from.Length - at)));
+            return;
+        }
+
+        Record(offset, from.Length);
+        var cluster = ArrayPool<byte>.Shared.Rent(_clusterSize);
+        var packed = ArrayPool<byte>.Shared.Rent(_clusterSize);
+        try
+        {
+            from.CopyTo(cluster);
+            cluster.AsSpan(from.Length, _clusterSize - from.Length).Clear();
+            var n = ClusterCodec.Compress(_header.Compression, cluster.AsSpan(0, _clusterSize), packed);
+            if (n < 0)
+                Write(offset, from);
+            else
+                StoreCompressed(offset, packed.AsSpan(0, n));
+        }
+        finally
+        {
+            ArrayPool<byte>.Shared.Return(cluster);
+            ArrayPool<byte>.Shared.Return(packed);
+        }
+    }
+
+    public override void WriteZeroes(long offset, long length, bool mayUnmap)
+    {
+        CheckRange(offset, length);
+        CheckWritable();
+        if (length == 0)
+            return;
+        Record(offset, length);
+        var unit = 1L << (_header.Version >= 3 ? _unitBits : _clusterBits);
+        var end = offset + length;
+        var first = (offset + unit - 1) & -unit;
+        var last = end == Length ? (end + unit - 1) & -unit : end & -unit;
+        if (_header.Version < 3 || first >= last)
+        {
+            WriteExplicitZeroes(offset, length);
+            return;
+        }
+
+        if (first > offset)
+            WriteExplicitZeroes(offset, first - offset);
+        try
+        {
+            ChangeUnits(first, last, mayUnmap ? UnitChange.ZeroAndFree : UnitChange.Zero);
+        }
+        catch (BlockException e) when (e.Error == BlockError.NotSupported)
+        {
+            WriteExplicitZeroes(first, Math.Min(last, Length) - first);
+        }
+
+        if (end > last)
+            WriteExplicitZeroes(last, end - last);
+        FreeSomePending();
+    }
+
+    public override void Discard(long offset, long length)
+    {
+        CheckRange(offset, length);
+        if (_readOnly || !AllowsDiscard)
+            return;
+        DiscardClusters(offset, length);
+    }
+
+    /// <summary>Gives whole clusters back, whatever <c>discard=</c> says.</summary>
+    internal void DiscardClusters(long offset, long length)
+    {
+        // An old image cannot say "zero", and what is behind a given-up cluster would show.
+        if (_header.Version < 3 && _backing != null)
+            return;
+        Record(offset, length);
+        var end = offset + length;
+        var first = (offset + _clusterSize - 1) & -(long)_clusterSize;
+        var last = end == Length ? (end + _clusterSize - 1) & -(long)_clusterSize : end & -(long)_clusterSize;
+        if (first < last)
+            ChangeUnits(first, last, UnitChange.Discard);
+        FreeSomePending();
+    }
+
+    /// <summary>Makes ranges come from the backing file again.</summary>
+    internal void ForgetClusters(long offset, long length)
+    {
+        ChangeUnits(offset & -(long)_clusterSize, (offset + length + _clusterSize - 1) & -(long)_clusterSize, UnitChange.Forget);
+        FreeSomePending();
+    }
+
+    public override void Flush()
+    {
+        if (_readOnly)
+            return;
+        lock (_lock)
+            WriteBackUnderLock();
+        _data?.Flush();
+        _file.Flush();
+        FreeSomePending(flushed: true);
+    }
+
+    private int WriteSome(long offset, ReadOnlySpan<byte> from)
+    {
+        Allocation? allocation = null;
+        Mapping map;
+        lock (_lock)
+        {
+            while (true)
+            {
+                map = Map(offset, from.Length);
+                if (map.Kind == ClusterKind.Normal && map.IsExclusive)
+                    break;
+                if (FindInFlight(offset >> _clusterBits) == null)
+                {
+                    allocation = BeginAllocation(offset, from.Length);
+                    break;
+                }
+
+                Monitor.Wait(_lock);
+            }
+        }
+
+        if (allocation == null)
+        {
+            DataNode.Write(map.Host, from[..(int)map.Length]);
+            return (int)map.Length;
+        }
+
+        var start = allocation.GuestCluster << _clusterBits;
+        var n = (int)Math.Min(from.Length, start + (allocation.Count << _clusterBits) - offset);
+        try
+        {
+            FillAllocation(allocation, offset, from[..n]);
+        }
+        catch
+        {
+            lock (_lock)
+                AbandonAllocation(allocation);
+            throw;
+        }
+
+        lock (_lock)
+        {
+            try
+            {
+                LinkAllocation(allocation, offset, n);
+            }
+            finally
+            {
+                _ = _inFlight.Remove(allocation);
+                Monitor.PulseAll(_lock);
+            }
+        }
+
+        return n;
+    }
+
+    private Allocation? FindInFlight(long cluster)
+    {
+        foreach (var a in _inFlight)
+        {
+            if (cluster >= a.GuestCluster && cluster < a.GuestCluster + a.Count)
+                return a;
+        }
+
+        return null;
+    }
+
+    /// <summary>Waits until nothing is being allocated in a range. Under the lock.</summary>
+    private void WaitForAllocations(long firstCluster, long endCluster)
+    {
+        while (_inFlight.Exists(a => a.GuestCluster < endCluster && a.GuestCluster + a.Count > firstCluster))
+            Monitor.Wait(_lock);
+    }
+
+    /// <summary>Takes host clusters for the run of clusters from here on that need new ones.</summary>
+    private Allocation BeginAllocation(long offset, long length)
+    {
+        SetDirtyFlag();
+        var first = offset >> _clusterBits;
+        var table = L2ForWriting(offset);
+        var index = L2Index(offset);
+        var wanted = Math.Min(((offset + length - 1) >> _clusterBits) - first + 1, (1L << _header.L2Bits) - index);
+        var old = new List<Mapping> { OldMapping(table, index) };
+        var reuse = CanReuse(old[0]);
+        while (old.Count < wanted && FindInFlight(first + old.Count) == null)
+        {
+            var next = OldMapping(table, index + old.Count);
+            if (CanReuse(next) != reuse || (next.Kind == ClusterKind.Normal && next.IsExclusive))
+                break;
+            if (reuse && next.Host != old[0].Host + ((long)old.Count << _clusterBits))
+                break;
+            old.Add(next);
+        }
+
+        long host;
+        var count = (long)old.Count;
+        var fresh = false;
+        if (reuse)
+            host = old[0].Host;
+        else if (_data != null)
+            host = first << _clusterBits;
+        else
+        {
+            host = _refcounts.Allocate(old.Count, out count) << _clusterBits;
+            // What was never written is a hole, so it reads as zeroes already.
+            fresh = host >= _file.Length && _file is Host.HostFileNode { Driver: "file" };
+        }
+
+        var allocation = new Allocation(first, count, host, fresh, reuse, [.. old[..(int)count]]);
+        _inFlight.Add(allocation);
+        return allocation;
+    }
+
+    /// <summary>A cluster as it is now, as a whole.</summary>
+    private Mapping OldMapping(Table table, int index)
+    {
+        var entry = Entry(table, index);
+        var kind = KindOf(entry);
+        if (_extended && kind == ClusterKind.Unallocated && Bitmap(table, index) >> 32 != 0)
+            kind = ClusterKind.Zero;
+        if (_extended && kind == ClusterKind.Normal && (uint)Bitmap(table, index) != uint.MaxValue)
+            kind = ClusterKind.ZeroAllocated; // some of it is not stored: room to write into
+        return new Mapping(kind, _clusterSize, (long)(entry & OffsetMask), (entry & Copied) != 0, entry);
+    }
+
+    private static bool CanReuse(Mapping old) => old.Kind == ClusterKind.ZeroAllocated && old.IsExclusive;
+
+    /// <summary>Writes the data, and around it what the units at the edges held before.</summary>
+    private void FillAllocation(Allocation allocation, long offset, ReadOnlySpan<byte> from)
+    {
+        var start = allocation.GuestCluster << _clusterBits;
+        var end = start + (allocation.Count << _clusterBits);
+        var (head, tail) = CopyBounds(allocation, offset, from.Length);
+        tail = Math.Min(tail, end);
+        var host = allocation.HostOffset - start;
+        var headZero = head < offset && ReadsAsZero(head, offset);
+        var tailZero = offset + from.Length < tail && ReadsAsZero(offset + from.Length, tail);
+        var skipZeroes = allocation.IsFresh && !allocation.IsReused;
+        if (head < offset && headZero && skipZeroes)
+            head = offset;
+        if (tailZero && skipZeroes)
+            tail = offset + from.Length;
+        if (head == offset && tail == offset + from.Length)
+        {
+            DataNode.Write(host + offset, from);
+            return;
+        }
+
+        if (tail - head > 4 << 20)
+        {
+            // Large writes are not copied for the sake of their edges.
+            WriteEdge(host, head, (int)(offset - head));
+            DataNode.Write(host + offset, from);
+            WriteEdge(host, offset + from.Length, (int)(tail - offset - from.Length));
+            return;
+        }
+
+        var buffer = ArrayPool<byte>.Shared.Rent((int)(tail - head));
+        try
+        {
+            var all = buffer.AsSpan(0, (int)(tail - head));
+            ReadOld(head, all[..(int)(offset - head)]);
+            from.CopyTo(all[(int)(offset - head)..]);
+            ReadOld(offset + from.Length, all[(int)(offset - head + from.Length)..]);
+            DataNode.Write(host + head, all);
+        }
+        finally
+        {
+            ArrayPool<byte>.Shared.Return(buffer);
+        }
+    }
+
+    private void WriteEdge(long host, long at, int length)
+    {
+        if (length == 0)
+            return;
+        var edge = new byte[length];
+        ReadOld(at, edge);
+        DataNode.Write(host + at, edge);
+    }
+
+    /// <summary>What the guest sees now, zeroes behind the end.</summary>
+    private void ReadOld(long offset, Span<byte> into)
+    {
+        var n = (int)Math.Clamp(Length - offset, 0, into.Length);
+        if (n > 0)
+            ReadInGate(offset, into[..n]);
+        into[n..].Clear();
+    }
+
+    private bool ReadsAsZero(long from, long to)
+    {
+        to = Math.Min(to, Length);
+        while (from < to)
+        {
+            Mapping map;
+            lock (_lock)
+                map = Map(from, to - from);
+            var zero = map.Kind is ClusterKind.Zero or ClusterKind.ZeroAllocated
+                || (map.Kind == ClusterKind.Unallocated && (_backing == null || from >= _backing.Length));
+            if (!zero)
+                return false;
+            from += map.Length;
+        }
+
+        return true;
+    }
+
+    /// <summary>The range that has to be stored: clusters that hold something are copied whole, others by unit.</summary>
+    private (long Head, long Tail) CopyBounds(Allocation allocation, long offset, long length)
+    {
+        var end = offset + length;
+        return (offset & -Unit(allocation.Old[0]), (end + Unit(allocation.Old[^1]) - 1) & -Unit(allocation.Old[^1]));
+    }
+
+    private long Unit(Mapping old) =>
+        _extended && (CanReuse(old) || old.Kind is ClusterKind.Unallocated or ClusterKind.Zero) ? 1L << _unitBits : _clusterSize;
+
+    private void LinkAllocation(Allocation allocation, long offset, long length)
+    {
+        var start = allocation.GuestCluster << _clusterBits;
+        var table = L2ForWriting(start);
+        var index = L2Index(start);
+        var (head, tail) = CopyBounds(allocation, offset, length);
+        for (var i = 0; i < allocation.Count; i++)
+        {
+            var old = allocation.Old[i];
+            var guest = start + ((long)i << _clusterBits);
+            var bitmap = 0UL;
+            if (_extended)
+            {
+                var whole = Unit(old) == _clusterSize;
+                var from = whole ? 0 : (int)((Math.Max(head, guest) - guest) >> _unitBits);
+                var to = whole ? 32 : (int)((Math.Min(tail, guest + _clusterSize) - guest) >> _unitBits);
+                var stored = (uint)(((1UL << to) - 1) & ~((1UL << from) - 1));
+                bitmap = whole ? stored : (Bitmap(table, index + i) & ~((ulong)stored << 32)) | stored;
+            }
+
+            SetEntry(table, index + i, (ulong)(allocation.HostOffset + ((long)i << _clusterBits)) | Copied, bitmap);
+            if (!allocation.IsReused)
+                FreeOld(old);
+        }
+    }
+
+    private void AbandonAllocation(Allocation allocation)
+    {
+        _ = _inFlight.Remove(allocation);
+        if (!allocation.IsReused && _data == null)
+        {
+            for (var i = 0; i < allocation.Count; i++)
+                _refcounts.Add((allocation.HostOffset >> _clusterBits) + i, -1);
+        }
+
+        Monitor.PulseAll(_lock);
+    }
+
+    /// <summary>Gives up what an entry referred to, once the entry is gone from the file.</summary>
+    private void FreeOld(Mapping old)
+    {
+        switch (old.Kind)
+        {
+            case ClusterKind.Compressed:
+                var (offset, length) = CompressedRange(old.Entry);
+                var first = offset >> _clusterBits;
+                AddPendingFree(first, ((offset + length - 1) >> _clusterBits) - first + 1);
+                break;
+            case ClusterKind.Normal or ClusterKind.ZeroAllocated when _data == null:
+                AddPendingFree(old.Host >> _clusterBits, 1);
+                break;
+            case ClusterKind.Normal or ClusterKind.ZeroAllocated when AllowsDiscard:
+                _data!.Discard(old.Host, _clusterSize);
+                break;
+        }
+    }
+
+    private void AddPendingFree(long cluster, long count)
+    {
+        _pendingFreeCount += count;
+        if (_pendingFrees.Count > 0 && _pendingFrees[^1] is var (last, n) && last + n == cluster)
+            _pendingFrees[^1] = (last, n + count);
+        else
+            _pendingFrees.Add((cluster, count));
+    }
+
+    private void StoreCompressed(long offset, ReadOnlySpan<byte> packed)
+    {
+        _gate.EnterReadLock();
+        try
+        {
+            long at;
+            Allocation allocation;
+            lock (_lock)
+            {
+                WaitForAllocations(offset >> _clusterBits, (offset >> _clusterBits) + 1);
+                SetDirtyFlag();
+                var old = OldMapping(L2ForWriting(offset), L2Index(offset));
+                at = AllocateBytes(packed.Length);
+                allocation = new Allocation(offset >> _clusterBits, 1, at, false, true, [old]);
+                _inFlight.Add(allocation);
+            }
+
+            try
+            {
+                _file.Write(at, packed);
+                lock (_lock)
+                {
+                    var shift = 62 - (_clusterBits - 8);
+                    var sectors = (ulong)(((at + packed.Length - 1) >> 9) - (at >> 9));
+                    SetEntry(L2ForWriting(offset), L2Index(offset), CompressedFlag | (sectors << shift) | (ulong)at, 0);
+                    FreeOld(allocation.Old[0]);
+                }
+            }
+            finally
+            {
+                lock (_lock)
+                {
+                    _ = _inFlight.Remove(allocation);
+                    Monitor.PulseAll(_lock);
+                }
+            }
+        }
+        finally
+        {
+            _gate.ExitReadLock();
+        }
+
+        FreeSomePending();
+    }
+
+    /// <summary>Room for compressed bytes, in the rest of the last such cluster if they fit.</summary>
+    private long AllocateBytes(int length)
+    {
+        var left = (_clusterSize - (int)(_compressedTail & (_clusterSize - 1))) & (_clusterSize - 1);
+        var tailCluster = _compressedTail >> _clusterBits;
+        if (_compressedTail != 0 && left >= length && _refcounts.Get(tailCluster) is var count && count > 0 && count < _refcounts.Max)
+            _refcounts.Add(tailCluster, 1);
+        else
+            _compressedTail = _refcounts.Allocate(1, out _) << _clusterBits;
+        var at = _compressedTail;
+        _compressedTail += length;
+        if ((_compressedTail & (_clusterSize - 1)) == 0)
+            _compressedTail = 0;
+        return at;
+    }
+
+    private enum UnitChange
+    {
+        Zero,
+        ZeroAndFree,
+        Discard,
+        Forget,
+    }
+
+    private void ChangeUnits(long first, long last, UnitChange change)
+    {
+        while (first < last)
+        {
+            lock (_lock)
+            {
+                SetDirtyFlag();
+                var span = 1L << (_clusterBits + _header.L2Bits);
+                var stop = Math.Min(last, (first / span + 1) * span);
+                WaitForAllocations(first >> _clusterBits, ((stop - 1) >> _clusterBits) + 1);
+                var absent = _l1[first / span] is var l1 && (l1 & OffsetMask) == 0;
+                if (absent && (change == UnitChange.Forget || (_backing == null && change != UnitChange.Zero)))
+                {
+                    first = stop;
+                    continue;
+                }
+
+                var table = L2ForWriting(first);
+                while (first < stop)
+                {
+                    var guest = first & -(long)_clusterSize;
+                    var end = Math.Min(stop, guest + _clusterSize);
+                    ChangeCluster(table, L2Index(guest), (int)((first - guest) >> _unitBits), (int)((end - guest) >> _unitBits), change);
+                    first = end;
+                }
+            }
+        }
+    }
+
+    private void ChangeCluster(Table table, int index, int fromUnit, int toUnit, UnitChange change)
+    {
+        var entry = Entry(table, index);
+        var bitmap = Bitmap(table, index);
+        var kind = KindOf(entry);
+        var old = new Mapping(kind, _clusterSize, (long)(entry & OffsetMask), (entry & Copied) != 0, entry);
+        var whole = !_extended || (fromUnit == 0 && toUnit == 32);
+        var hasHost = kind is ClusterKind.Normal or ClusterKind.ZeroAllocated;
+        if (!whole)
+        {
+            // Part of a compressed cluster cannot be marked; its bytes are written out instead.
+            var units = (uint)(((1UL << toUnit) - 1) & ~((1UL << fromUnit) - 1));
+            if (kind == ClusterKind.Compressed)
+                throw new BlockException(BlockError.NotSupported, "Part of a compressed cluster");
+            SetEntry(table, index, entry, (bitmap & ~(ulong)units) | ((ulong)units << 32));
+            return;
+        }
+
+        var zeroBitmap = _extended ? 0xFFFFFFFF00000000 : 0;
+        var zeroEntry = _extended ? 0 : ZeroFlag;
+        if (change == UnitChange.Zero && hasHost && old.IsExclusive)
+        {
+            SetEntry(table, index, entry | zeroEntry, zeroBitmap);
+            return;
+        }
+
+        var wasZero = kind == ClusterKind.Zero || (_extended && kind == ClusterKind.Unallocated && bitmap == zeroBitmap);
+        var wasNothing = kind == ClusterKind.Unallocated && bitmap == 0;
+        switch (change)
+        {
+            case UnitChange.Forget when !wasNothing:
+                SetEntry(table, index, 0, 0);
+                break;
+            case UnitChange.Discard when _header.Version < 3 && !wasNothing:
+                SetEntry(table, index, 0, 0);
+                break;
+            case UnitChange.Discard when wasZero || (wasNothing && _backing == null) || _header.Version < 3:
+            case UnitChange.Forget:
+            case UnitChange.ZeroAndFree or UnitChange.Zero when wasZero:
+                return;
+            default:
+                SetEntry(table, index, zeroEntry, zeroBitmap);
+                break;
+        }
+
+        FreeOld(old);
+    }
+
+    private void WriteExplicitZeroes(long offset, long length)
+    {
+        while (length > 0)
+        {
+            var n = Math.Min(length, _clusterSize - (offset & (_clusterSize - 1)));
+            if (!ReadsAsZero(offset, offset + n))
+            {
+                var zeroes = new byte[n];
+                Write(offset, zeroes);
+            }
+
+            offset += n;
+            length -= n;
+        }
+    }
+
+    /// <summary>The L2 table of an offset, made or copied when it is missing or shared with a snapshot.</summary>
+    private Table L2ForWriting(long offset)
+    {
+        var l1Index = (int)(offset >> (_clusterBits + _header.L2Bits));
+        var entry = _l1[l1Index];
+        var old = (long)(entry & OffsetMask);
+        if (old != 0 && (entry & Copied) != 0)
+            return LoadL2(old, l1Index);
+        var cluster = _refcounts.Allocate(1, out _);
+        var table = _l2.Create(cluster << _clusterBits, old != 0 ? LoadL2(old, l1Index).Data : null);
+        _l1[l1Index] = (ulong)table.Offset | Copied;
+        MarkL1Dirty(l1Index);
+        if (old != 0)
+            AddPendingFree(old >> _clusterBits, 1);
+        return table;
+    }
+
+    private void MarkL1Dirty(int index)
+    {
+        _l1DirtyStart = Math.Min(_l1DirtyStart, index);
+        _l1DirtyEnd = Math.Max(_l1DirtyEnd, index + 1);
+    }
+
+    /// <summary>Writes dirty metadata in the order that keeps the file sound.</summary>
+    private void WriteBackUnderLock()
+    {
+        var lazy = IsDirty && LazyRefcounts && !_writeCounts;
+        if (_refcounts.HasDirty && !lazy)
+        {
+            _refcounts.WriteBack();
+            if (_l2.HasDirty || _l1DirtyStart < _l1DirtyEnd)
+                _file.Flush();
+        }
+
+        if (_l2.HasDirty)
+        {
+            _l2.WriteBack();
+            if (_l1DirtyStart < _l1DirtyEnd)
+                _file.Flush();
+        }
+
+        if (_l1DirtyStart < _l1DirtyEnd)
+        {
+            var bytes = new byte[(_l1DirtyEnd - _l1DirtyStart) * 8];
+            for (var i = _l1DirtyStart; i < _l1DirtyEnd; i++)
+                BinaryPrimitives.WriteUInt64BigEndian(bytes.AsSpan((i - _l1DirtyStart) * 8), _l1[i]);
+            _file.Write(_header.L1Offset + _l1DirtyStart * 8L, bytes);
+            _l1DirtyStart = int.MaxValue;
+            _l1DirtyEnd = 0;
+        }
+    }
+
+    /// <summary>
+    /// Applies what was given up, now that no table in the file refers to it, if no transfer is under way that could still look
+    /// there; otherwise later.
+    /// </summary>
+    private void FreeSomePending(bool flushed = false)
+    {
+        var count = Volatile.Read(ref _pendingFreeCount);
+        var enough = count > MaxPendingFrees;
+        if (count == 0 || !(flushed || enough))
+            return;
+        if (enough)
+            _gate.EnterWriteLock();
+        else if (!_gate.TryEnterWriteLock(0))
+            return;
+        try
+        {
+            lock (_lock)
+                ApplyFrees();
+        }
+        finally
+        {
+            _gate.ExitWriteLock();
+        }
+    }
+
+    private void ApplyFrees()
+    {
+        if (_pendingFrees.Count == 0)
+            return;
+        WriteBackUnderLock();
+        _file.Flush();
+        foreach (var (cluster, count) in _pendingFrees)
+        {
+            for (var i = 0L; i < count; i++)
+            {
+                _refcounts.Add(cluster + i, -1);
+                if (_refcounts.Get(cluster + i) != 0)
+                    continue;
+                _l2.Drop((cluster + i) << _clusterBits);
+                if (cluster + i == _compressedTail >> _clusterBits)
+                    _compressedTail = 0;
+                if (AllowsDiscard)
+                    _file.Discard((cluster + i) << _clusterBits, _clusterSize);
+            }
+        }
+
+        _pendingFrees.Clear();
+        _pendingFreeCount = 0;
+    }
+}
