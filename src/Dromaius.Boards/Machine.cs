@@ -24,6 +24,9 @@ public abstract class Machine : IDisposable
     protected Machine(MachineOptions options, EventLoop? loop)
     {
         Options = options;
+        OnReboot = options.OnReboot;
+        OnShutdown = options.OnShutdown;
+        OnPanic = options.OnPanic;
         Loop = loop ?? new EventLoop(new Lock());
         VirtualClock = new HostClock(Loop, startPaused: true);
         RealTimeClock = new HostClock(Loop);
@@ -52,6 +55,11 @@ public abstract class Machine : IDisposable
     public string? Name => Options.Name;
     public Guid Uuid => Options.Uuid ?? Guid.Empty;
     public RunState State { get; private set; } = RunState.PreLaunch;
+
+    // What happens at these turns can be changed while the machine runs.
+    public RebootAction OnReboot { get; set; }
+    public ShutdownAction OnShutdown { get; set; }
+    public PanicAction OnPanic { get; set; }
 
     /// <summary>The screens of the graphics adapters.</summary>
     public DisplayList Displays { get; } = new();
@@ -114,6 +122,9 @@ public abstract class Machine : IDisposable
         return true;
     }
 
+    /// <summary>The host's thread that runs a processor; 0 before it runs.</summary>
+    public int ThreadOf(int vcpu) => _threads?.ThreadOf(vcpu) ?? 0;
+
     /// <summary>Stops the processors and virtual time. On the event loop, or under the lock elsewhere than on a processor.</summary>
     public void Stop() => Stop(RunState.Paused, EventReason.HostRequest);
 
@@ -136,7 +147,7 @@ public abstract class Machine : IDisposable
     /// <summary>Asks for a reset of everything; callable from any thread, processors included.</summary>
     public void RequestReset(EventReason reason)
     {
-        if (reason != EventReason.HostRequest && Options.OnReboot == RebootAction.Shutdown)
+        if (OnReboot == RebootAction.Shutdown)
         {
             RequestShutdown(reason);
             return;
@@ -171,7 +182,7 @@ public abstract class Machine : IDisposable
             if (_ended)
                 return;
             Happened?.Invoke(new MachineEvent(MachineEventKind.Shutdown, reason));
-            if (Options.OnShutdown == ShutdownAction.Pause && reason is not (EventReason.HostRequest or EventReason.HostSignal))
+            if (OnShutdown == ShutdownAction.Pause && reason is not (EventReason.HostRequest or EventReason.HostSignal))
                 Stop(RunState.Shutdown, reason);
             else
                 End(0, reason);
@@ -201,21 +212,21 @@ public abstract class Machine : IDisposable
     /// <summary>The guest says it panicked; callable from a processor.</summary>
     public void ReportGuestPanic()
     {
-        if (Options.OnPanic != PanicAction.None)
+        if (OnPanic != PanicAction.None)
             _threads?.RequestPause();
         Loop.Post(() =>
         {
             if (_ended)
                 return;
             Happened?.Invoke(new MachineEvent(MachineEventKind.GuestPanicked, EventReason.GuestPanic));
-            switch (Options.OnPanic)
+            switch (OnPanic)
             {
                 case PanicAction.None:
                     break;
                 case PanicAction.ExitFailure:
                     End(1, EventReason.GuestPanic);
                     break;
-                case PanicAction.Shutdown when Options.OnShutdown == ShutdownAction.Poweroff:
+                case PanicAction.Shutdown when OnShutdown == ShutdownAction.Poweroff:
                     Happened?.Invoke(new MachineEvent(MachineEventKind.Shutdown, EventReason.GuestPanic));
                     End(0, EventReason.GuestPanic);
                     break;
@@ -231,6 +242,16 @@ public abstract class Machine : IDisposable
 
     /// <summary>A non-maskable interrupt on every processor.</summary>
     public abstract void Nmi();
+
+    /// <summary>What it is made of, for monitors.</summary>
+    public virtual MachineDescription Describe() => throw new NotSupportedException();
+
+    /// <summary>Plugs a device in while the machine is on.</summary>
+    public virtual void PlugDevice(DeviceOption option) => throw new UserErrorException($"Bus '{option.Name}' does not support hotplugging");
+
+    /// <summary>Takes a device out that was plugged in.</summary>
+    public virtual void UnplugDevice(Device device) =>
+        throw new UserErrorException($"Device '{device.Id}' can not be unplugged");
 
     public virtual void Dispose()
     {
@@ -255,6 +276,9 @@ public abstract class Machine : IDisposable
         _devices.Add(device);
         return device;
     }
+
+    /// <summary>Takes a device out of the list.</summary>
+    protected void Remove(Device device) => _devices.Remove(device);
 
     /// <summary>Resets what the board itself holds, after the devices and before the processors.</summary>
     protected virtual void ResetBoard()

@@ -32,7 +32,11 @@ public static class MachineTypes
             DefaultCpu = "qemu64", Properties = PcProperties.Known,
             Create = static (options, loop) => new PcMachine(options, loop),
         },
+        NoneMachine.Type,
     ];
+
+    /// <summary>Every type.</summary>
+    public static IReadOnlyList<MachineType> List => All;
 
     public static MachineType Default => All.First(static t => t.IsDefault);
 

@@ -24,6 +24,9 @@ public enum EventReason
     /// <summary>A monitor command, or the user closing the emulator.</summary>
     HostRequest,
 
+    /// <summary>A monitor's command to reset.</summary>
+    HostReset,
+
     /// <summary>A signal to the emulator.</summary>
     HostSignal,
     GuestShutdown,

@@ -1,4 +1,5 @@
 using Dromaius.Core.Cpus;
+using Dromaius.Core.Processes;
 
 namespace Dromaius.Boards;
 
@@ -20,6 +21,7 @@ internal sealed class VcpuThreads
     private volatile bool _running;
     private volatile bool _quit;
     private volatile int _turn;
+    private readonly int[] _threadIds;
     private int _parked;
 
     /// <param name="runners">The processors.</param>
@@ -32,9 +34,30 @@ internal sealed class VcpuThreads
         _machineLock = machineLock;
         _failed = failed;
         _single = single && runners.Count > 1;
+        _threadIds = new int[runners.Count];
     }
 
     public bool IsRunning => _running;
+
+    /// <summary>The host's thread that runs a processor; 0 before it runs.</summary>
+    public int ThreadOf(int index)
+    {
+        lock (_gate)
+        {
+            while (_threads.Count > 0 && _threadIds[index] == 0)
+                Monitor.Wait(_gate);
+            return _threadIds[index];
+        }
+    }
+
+    private void NoteThread(int first, int count)
+    {
+        lock (_gate)
+        {
+            _threadIds.AsSpan(first, count).Fill(HostThread.Id);
+            Monitor.PulseAll(_gate);
+        }
+    }
 
     /// <summary>Makes the threads; they wait for <see cref="Resume"/>.</summary>
     public void Start()
@@ -123,6 +146,7 @@ internal sealed class VcpuThreads
     private void RunOne(IVcpuRunner runner)
     {
         CurrentVcpu.Index = runner.Cpu.Index;
+        NoteThread(runner.Cpu.Index, 1);
         try
         {
             while (Park())
@@ -142,6 +166,7 @@ internal sealed class VcpuThreads
 
     private void RunAll()
     {
+        NoteThread(0, _runners.Count);
         using var timer = new System.Threading.Timer(_ => _runners[_turn].Kick(), null, Slice, Slice);
         try
         {

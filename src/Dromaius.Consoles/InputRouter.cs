@@ -63,7 +63,7 @@ public sealed class InputRouter
     public const int AbsoluteMax = 0x7FFF;
 
     private readonly List<Entry> _handlers = [];
-    private int _nextIndex;
+    private int _nextIndex = 1;
 
     private sealed record Entry(IInputHandler Handler, int Index);
 

@@ -84,6 +84,9 @@ public sealed class HmpCommands
         }
     }
 
+    /// <summary>The processor that commands are about.</summary>
+    public void SelectCpu(int index) => _cpu = index;
+
     /// <summary>Completions of the last word of what was typed.</summary>
     public IReadOnlyList<string> Complete(string typed)
     {

@@ -1,6 +1,9 @@
+using System.Text.Json.Nodes;
 using Dromaius.Boards;
 using Dromaius.Consoles;
 using Dromaius.Core.Chardev;
+using Dromaius.Core.Devices;
+using Dromaius.Core.Errors;
 using Dromaius.Core.Memory;
 
 namespace Dromaius.Control;
@@ -11,6 +14,9 @@ namespace Dromaius.Control;
 /// <param name="Halted">Waits for an interrupt.</param>
 /// <param name="ProgramCounter">Address of the next instruction, without the segment's base.</param>
 public readonly record struct VcpuInfo(int Index, int ThreadId, bool Halted, ulong ProgramCounter);
+
+/// <summary>An option of the command line with the names and types of its parameters.</summary>
+public sealed record CommandLineOption(string Name, IReadOnlyList<(string Name, string Type)> Parameters);
 
 /// <summary>What monitors ask of a machine. Every member is used under the machine lock.</summary>
 public interface IMachineControl
@@ -58,6 +64,49 @@ public interface IMachineControl
 
     /// <summary>Presses keys together and releases them after a time.</summary>
     void PressKeys(int[] codes, int holdMilliseconds);
+
+    /// <summary>What the machine is made of; null for one that does not say.</summary>
+    MachineDescription? Description => null;
+
+    /// <summary>Every device.</summary>
+    IReadOnlyList<Device> Devices => [];
+
+    /// <summary>A property of the machine type as it was set, or null.</summary>
+    string? MachineProperty(string name) => null;
+
+    /// <summary>The options of the command line that take parameters.</summary>
+    IReadOnlyList<CommandLineOption> CommandLineOptions => [];
+
+    RebootAction OnReboot
+    {
+        get => RebootAction.Reset;
+        set { }
+    }
+
+    ShutdownAction OnShutdown
+    {
+        get => ShutdownAction.Poweroff;
+        set { }
+    }
+
+    PanicAction OnPanic
+    {
+        get => PanicAction.Shutdown;
+        set { }
+    }
+
+    /// <summary>Plugs a device into the running machine.</summary>
+    void PlugDevice(DeviceOption option) => throw new UserErrorException("the machine takes no devices");
+
+    /// <summary>Takes a device out.</summary>
+    void UnplugDevice(Device device) => throw new UserErrorException("the machine gives no devices away");
+
+    /// <summary>An event for clients of the machine protocol: its name and data.</summary>
+    event Action<string, JsonObject?>? EventRaised
+    {
+        add { }
+        remove { }
+    }
 
     /// <summary>The registers of a processor as <c>info registers</c> lays them out.</summary>
     string Registers(int cpu);

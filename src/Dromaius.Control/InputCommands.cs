@@ -1,5 +1,6 @@
 using System.Text.Json.Nodes;
 using Dromaius.Consoles;
+using Dromaius.Control.Qmp;
 using Dromaius.Core.Errors;
 
 namespace Dromaius.Control;

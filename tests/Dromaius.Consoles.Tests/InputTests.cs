@@ -34,7 +34,7 @@ public sealed class InputTests
         Assert.Equal(["Left True", "X -3"], mouse.Events);
         Assert.Equal(["Y 32767"], tablet.Events);
         Assert.False(_router.IsAbsolute);
-        Assert.True(_router.Activate(1));
+        Assert.True(_router.Activate(2));
         Assert.True(_router.IsAbsolute);
         _router.Button(PointerButton.Left, false);
         Assert.Equal("Left False", tablet.Events[^1]);

@@ -2,6 +2,8 @@ using System.Text.Json.Nodes;
 using Dromaius.Boards;
 using Dromaius.Core.Chardev;
 
+using Dromaius.Control.Qmp;
+
 namespace Dromaius.Control.Tests;
 
 public sealed class QmpMonitorTests : IDisposable
@@ -33,7 +35,7 @@ public sealed class QmpMonitorTests : IDisposable
         Negotiate();
         Assert.Equal("", _terminal.Type("{\"execute\":\"st"));
         var replies = _terminal.Type("op\",\"id\":\"a\"}{ \"execute\" : \"system_reset\" }\r\n").Split("\r\n", StringSplitOptions.RemoveEmptyEntries);
-        Assert.Equal(["{\"return\":{},\"id\":\"a\"}", "{\"return\":{}}"], replies);
+        Assert.Equal(["{\"return\": {}, \"id\": \"a\"}", "{\"return\": {}}"], replies);
         Assert.Equal(["stop", "reset"], _machine.Calls);
     }
 

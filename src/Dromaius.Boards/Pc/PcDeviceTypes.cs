@@ -93,6 +93,7 @@ public static class PcDeviceTypes
             throw new UserErrorException($"Bus '{name}' not found");
         function.IsMultifunction |= a.Bool("multifunction");
         bus.Plug(function, a.PciAddress());
+        a.Place = function.Devfn;
         return function;
     }
 

@@ -5,6 +5,7 @@ using Dromaius.Core.Errors;
 using Dromaius.Core.Interrupts;
 using Dromaius.Core.Memory;
 using Dromaius.Core.Time;
+using Dromaius.Devices.Interrupts;
 using Dromaius.Devices.Isa;
 using Dromaius.Devices.Pci;
 
@@ -63,6 +64,38 @@ public sealed partial class PcMachine : IDeviceHost
         var kind = Options.Vga ?? (Options.NoDefaults ? VgaKind.None : VgaKind.Standard);
         if (kind == VgaKind.Standard && !Options.Devices.Any(static d => d.Name == "VGA"))
             Add(DeviceRegistry.Create(PcDeviceTypes.Registry.Get("VGA"), [], Options.Globals, this));
+    }
+
+    public override MachineDescription Describe() => new()
+    {
+        Type = _type, Topology = _topology, CpuModel = _processors.Model.Name, DeviceTypes = PcDeviceTypes.Registry,
+        Pci = () => [.. PciBus.Functions.Select(static f => PciDeviceInfo.Of(f, 0))],
+        InterruptControllers = () => string.Concat(Devices.OfType<I8259>().Select(static d => d.Describe())
+            .Concat(Devices.OfType<IoApic>().Select(static d => d.Describe()))),
+        InterruptCounts = () => [.. Devices.OfType<IoApic>().Select(static d => ("ioapic", d.Counts)), .. Devices.OfType<I8259>().Select(static d => ("isa-i8259", d.Counts))],
+        Roms = [(0x1_0000_0000 - _memory.FirmwareBlock.Size, _memory.FirmwareBlock.Size, true, Path.GetFileName(_memory.FirmwareBlock.Name))],
+    };
+
+    public override void PlugDevice(DeviceOption option)
+    {
+        var type = PcDeviceTypes.Registry.Get(option.Name);
+        if (type.Category == DeviceCategory.Display || !type.UserCreatable)
+            throw new UserErrorException("Parameter 'driver' expects a pluggable device type");
+        if (type.Bus != "PCI")
+            throw new UserErrorException($"Bus '{type.Bus?.ToLowerInvariant()}.0' does not support hotplugging");
+        var id = option.Properties.FirstOrDefault(static p => p.Key == "id").Value;
+        if (id != null && Devices.Any(d => d.Id == id))
+            throw new UserErrorException($"Duplicate device ID '{id}'");
+        var device = Add(PcDeviceTypes.Registry.Create(option.Name, option.Properties, Options.Globals, this));
+        device.Reset();
+    }
+
+    public override void UnplugDevice(Device device)
+    {
+        if (device is not PciFunction function)
+            throw new UserErrorException($"Bus '{device.Arguments?.Type.Bus?.ToLowerInvariant()}.0' does not support hotplugging");
+        PciBus.Unplug(function);
+        Remove(device);
     }
 
     private void AddUserDevices()

@@ -1,7 +1,9 @@
+using System.Text.Json.Nodes;
 using Dromaius.Boards;
 using Dromaius.Consoles;
 using Dromaius.Control;
 using Dromaius.Core.Chardev;
+using Dromaius.Core.Devices;
 using Dromaius.Core.Memory;
 
 namespace Dromaius.Cli.SystemEmulation;
@@ -24,7 +26,7 @@ internal sealed class MachineControl(Machine machine, string target, IReadOnlyDi
         {
             var list = new List<VcpuInfo>();
             foreach (var vcpu in machine.Vcpus)
-                list.Add(new VcpuInfo(vcpu.Cpu.Index, 0, vcpu.Cpu.IsHalted, vcpu.Cpu.ProgramCounter));
+                list.Add(new VcpuInfo(vcpu.Cpu.Index, machine.ThreadOf(vcpu.Cpu.Index), vcpu.Cpu.IsHalted, vcpu.Cpu.ProgramCounter));
             return list;
         }
     }
@@ -35,11 +37,50 @@ internal sealed class MachineControl(Machine machine, string target, IReadOnlyDi
         remove => machine.Happened -= value;
     }
 
+    public MachineDescription? Description { get; } = machine.Describe();
+    public IReadOnlyList<Device> Devices => machine.Devices;
+
+    public IReadOnlyList<CommandLineOption> CommandLineOptions => OptionParameters.All;
+
+    public RebootAction OnReboot
+    {
+        get => machine.OnReboot;
+        set => machine.OnReboot = value;
+    }
+
+    public ShutdownAction OnShutdown
+    {
+        get => machine.OnShutdown;
+        set => machine.OnShutdown = value;
+    }
+
+    public PanicAction OnPanic
+    {
+        get => machine.OnPanic;
+        set => machine.OnPanic = value;
+    }
+
+    public event Action<string, JsonObject?>? EventRaised;
+
+    public string? MachineProperty(string name) => machine.Options.MachineProperties.LastOrDefault(p => p.Key == name).Value;
+
+    public void PlugDevice(DeviceOption option) => machine.PlugDevice(option);
+
+    public void UnplugDevice(Device device)
+    {
+        var path = device.Id != null ? $"/machine/peripheral/{device.Id}" : "/machine/unattached";
+        machine.UnplugDevice(device);
+        var data = new JsonObject { ["path"] = path };
+        if (device.Id is { } id)
+            data["device"] = id;
+        EventRaised?.Invoke("DEVICE_DELETED", data);
+    }
+
     public void Stop() => machine.Stop();
 
     public void Continue() => machine.Continue();
 
-    public void Reset() => machine.RequestReset(EventReason.HostRequest);
+    public void Reset() => machine.RequestReset(EventReason.HostReset);
 
     public void PowerDown() => machine.PowerDown();
 

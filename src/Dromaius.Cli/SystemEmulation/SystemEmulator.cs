@@ -2,6 +2,7 @@ using System.Runtime.InteropServices;
 using Dromaius.Block.Graph;
 using Dromaius.Boards;
 using Dromaius.Control;
+using Dromaius.Control.Qmp;
 using Dromaius.Core.Chardev;
 using Dromaius.Core.Errors;
 using Dromaius.Core.Processes;

@@ -9,6 +9,9 @@ public abstract class Device
     /// <summary>The user's name for it (<c>id=</c>), or null.</summary>
     public string? Id { get; init; }
 
+    /// <summary>The values it was made with; null for a board's own parts.</summary>
+    public DeviceArguments? Arguments { get; internal set; }
+
     /// <summary>The type's name as <c>-device</c> spells it.</summary>
     public abstract string TypeName { get; }
 

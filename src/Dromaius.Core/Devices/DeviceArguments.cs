@@ -63,6 +63,12 @@ public sealed class DeviceArguments
     public string? BusName { get; }
     public IDeviceHost Host { get; }
 
+    /// <summary>The user asked for the device; the board makes others itself.</summary>
+    public bool IsUserMade { get; internal init; }
+
+    /// <summary>Where the bus put the device, when it has places with numbers; set by the bus's owner.</summary>
+    public int? Place { get; set; }
+
     public bool IsSet(string name) => _values.ContainsKey(name);
 
     public string? String(string name) =>

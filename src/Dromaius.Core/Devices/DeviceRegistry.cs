@@ -34,12 +34,12 @@ public sealed class DeviceRegistry
         var type = Get(name);
         if (!type.UserCreatable)
             throw new UserErrorException($"Parameter 'driver' expects a pluggable device type");
-        return Create(type, properties, globals, host);
+        return Create(type, properties, globals, host, userMade: true);
     }
 
     /// <summary>Makes a device, also one that only boards make.</summary>
     public static Device Create(DeviceType type, IEnumerable<KeyValuePair<string, string>> properties,
-        IReadOnlyList<GlobalProperty> globals, IDeviceHost host)
+        IReadOnlyList<GlobalProperty> globals, IDeviceHost host, bool userMade = false)
     {
         var values = new Dictionary<string, string>(StringComparer.Ordinal);
         foreach (var global in globals)
@@ -73,7 +73,10 @@ public sealed class DeviceRegistry
             }
         }
 
-        return type.Create(new DeviceArguments(type, id, bus, values, host));
+        var arguments = new DeviceArguments(type, id, bus, values, host) { IsUserMade = userMade };
+        var device = type.Create(arguments);
+        device.Arguments = arguments;
+        return device;
     }
 
     /// <summary>Throws unless it is a letter and then letters, digits, '-', '.' and '_'.</summary>

@@ -15,6 +15,7 @@ public sealed class I8259 : Device
 
     private readonly Chip _master = new() { IsMaster = true, LevelMask = 0xF8 };
     private readonly Chip _slave = new() { LevelMask = 0xDE };
+    private readonly long[] _counts = new long[16];
 
     public I8259()
     {
@@ -56,9 +57,17 @@ public sealed class I8259 : Device
     {
         if ((uint)n > 15 || n == CascadeInput)
             return;
+        if (level)
+            _counts[n]++;
         (n < 8 ? _master : _slave).SetInput(n & 7, level);
         Sync();
     }
+
+    /// <summary>How often each input was raised.</summary>
+    public IReadOnlyList<long> Counts => _counts;
+
+    /// <summary>The state as <c>info pic</c> shows it.</summary>
+    public string Describe() => $"pic1: {_slave.Describe()}\npic0: {_master.Describe()}\n";
 
     /// <summary>The processor's acknowledge cycle: the vector.</summary>
     public int Acknowledge()
@@ -155,6 +164,10 @@ public sealed class I8259 : Device
                 return rank < Rank(service) ? Input(rank) : -1;
             }
         }
+
+        public string Describe() =>
+            $"irr={Requests:x2} imr={_mask:x2} isr={_service:x2} hprio={(_lowest + 1) & 7} irq_base={VectorBase:x2} "
+            + $"rr_sel={(_readService ? 1 : 0)} elcr={LevelTriggered:x2} fnm={(_fullyNested ? 1 : 0)}";
 
         private byte Levels => _allLevel ? (byte)0xFF : LevelTriggered;
 

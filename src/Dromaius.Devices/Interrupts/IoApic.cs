@@ -30,6 +30,7 @@ public sealed class IoApic : Device
     private readonly ApicBus _bus;
     private readonly ulong[] _entries = new ulong[PinCount];
     private readonly bool[] _levels = new bool[PinCount];
+    private readonly long[] _counts = new long[PinCount];
     private byte _select;
     private uint _id;
 
@@ -53,12 +54,42 @@ public sealed class IoApic : Device
         Array.Fill(_entries, EntryMasked);
     }
 
+    /// <summary>How often each input was raised.</summary>
+    public IReadOnlyList<long> Counts => _counts;
+
+    /// <summary>The state as <c>info pic</c> shows it.</summary>
+    public string Describe()
+    {
+        string[] modes = ["fixed ", "lowest", "SMI   ", "...   ", "NMI   ", "INIT  ", "...   ", "ExtINT"];
+        var text = new System.Text.StringBuilder($"ioapic0: ver=0x{Version & 0xFF:x} id=0x{_id:x2} sel=0x{_select:x2}\n");
+        for (var pin = 0; pin < PinCount; pin++)
+        {
+            var e = _entries[pin];
+            var remote = (e & EntryLevel) == 0 ? "" : (e & EntryRemoteIrr) != 0 ? " rirr" : "     ";
+            text.Append($"  pin {pin,-2} 0x{e:x16} dest={e >> 56:X} vec={(byte)e,-3} {((e & 0x2000) != 0 ? "active-lo" : "active-hi")} ")
+                .Append($"{((e & EntryLevel) != 0 ? "level" : "edge ")} {((e & EntryMasked) != 0 ? "masked" : "      ")} ")
+                .Append($"{modes[(e >> 8) & 7]} {((e & EntryLogical) != 0 ? "logical " : "physical")}{remote}\n");
+        }
+
+        AppendPins(text, "IRR", pin => _levels[pin]);
+        AppendPins(text, "Remote IRR", pin => (_entries[pin] & EntryRemoteIrr) != 0);
+        return text.ToString();
+    }
+
+    private static void AppendPins(System.Text.StringBuilder text, string name, Func<int, bool> isSet)
+    {
+        var pins = string.Join(' ', Enumerable.Range(0, PinCount).Where(isSet));
+        text.Append($"  {name} {(pins.Length > 0 ? pins : "(none)")}\n");
+    }
+
     /// <summary>An interrupt input.</summary>
     public void SetIrq(int pin, bool level)
     {
         if ((uint)pin >= PinCount)
             return;
         var rising = level && !_levels[pin];
+        if (rising)
+            _counts[pin]++;
         _levels[pin] = level;
         var entry = _entries[pin];
         if ((entry & EntryMasked) != 0)

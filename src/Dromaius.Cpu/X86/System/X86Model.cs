@@ -63,6 +63,10 @@ public sealed partial class X86Model
     public ulong XsaveMask => !Has(X86Feature.Xsave) ? 1
         : XState.X87 | XState.Sse | (Has(X86Feature.Avx) ? XState.Avx : 0) | (Has(X86Feature.Pku) ? XState.Pkru : 0);
 
+    /// <summary>Every feature by its option name, and whether the model has it.</summary>
+    public IEnumerable<(string Name, bool Has)> Features =>
+        X86FeatureNames.ByValue.Select((name, i) => (name, Has((X86Feature)i))).Where(static f => f.name != "");
+
     public bool Has(X86Feature feature) => (_words[(int)feature >> 5] >> ((int)feature & 31) & 1) != 0;
 
     internal uint Word(FeatureWord word) => _words[(int)word];

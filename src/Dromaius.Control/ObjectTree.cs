@@ -1,0 +1,166 @@
+using System.Text.Json.Nodes;
+using Dromaius.Core.Devices;
+
+namespace Dromaius.Control;
+
+/// <summary>A property of an object: how to read it, and how to write it if it can be written.</summary>
+internal sealed record ObjectProperty(string Name, string Type, Func<JsonNode?> Get);
+
+/// <summary>An object of the composition tree: the machine, its parts, and the folders they lie in.</summary>
+internal sealed class ObjectNode(string type)
+{
+    public string Type => type;
+    public List<ObjectProperty> Properties { get; } = [new("type", "string", () => JsonValue.Create(type))];
+    public SortedDictionary<string, ObjectNode> Children { get; } = new(StringComparer.Ordinal);
+
+    public ObjectNode Child(string name, string childType)
+    {
+        if (!Children.TryGetValue(name, out var child))
+            Children[name] = child = new ObjectNode(childType);
+        return child;
+    }
+
+    public ObjectNode With(string name, string propertyType, Func<JsonNode?> get)
+    {
+        Properties.Add(new ObjectProperty(name, propertyType, get));
+        return this;
+    }
+}
+
+/// <summary>The tree of objects as monitors show it, made anew from the machine whenever it is asked for.</summary>
+internal static class ObjectTree
+{
+    public static ObjectNode Build(IMachineControl machine)
+    {
+        var root = new ObjectNode("container");
+        root.Child("backend", "container");
+        root.Child("objects", "container");
+        var chardevs = root.Child("chardevs", "container");
+        foreach (var (id, backend) in machine.Chardevs)
+        {
+            chardevs.Child(id, "chardev-" + backend.GetType().Name.Replace("Backend", "", StringComparison.Ordinal).ToLowerInvariant())
+                .With("connected", "bool", () => JsonValue.Create(backend.Sink != null));
+        }
+
+        var description = machine.Description;
+        var board = root.Child("machine", (description?.Type.Name ?? "none") + "-machine");
+        foreach (var property in description?.Type.Properties ?? [])
+        {
+            var name = property.Name;
+            board.With(name, property.Kind, () => machine.MachineProperty(name) is { } value ? Typed(property.Kind, value) : null);
+        }
+
+        var peripheral = board.Child("peripheral", "container");
+        var anonymous = board.Child("peripheral-anon", "container");
+        var unattached = board.Child("unattached", "container");
+        unattached.Child("sysbus", "System");
+        var next = 0;
+        foreach (var cpu in machine.Cpus)
+            AddCpu(unattached.Child($"device[{next++}]", $"{description?.CpuModel}-{machine.Target}-cpu"), cpu);
+        var nextAnonymous = 0;
+        foreach (var device in machine.Devices)
+        {
+            var node = device.Id != null ? peripheral.Child(device.Id, device.TypeName)
+                : device.Arguments is { IsUserMade: true } ? anonymous.Child($"device[{nextAnonymous++}]", device.TypeName)
+                : unattached.Child($"device[{next++}]", device.TypeName);
+            AddDevice(node, device);
+        }
+
+        return root;
+    }
+
+    /// <summary>The object at a path: absolute, or the end of exactly one.</summary>
+    public static ObjectNode? Find(ObjectNode root, string path, out bool ambiguous)
+    {
+        ambiguous = false;
+        var parts = path.Split('/', StringSplitOptions.RemoveEmptyEntries);
+        if (path.StartsWith('/'))
+            return Walk(root, parts);
+        var found = new List<ObjectNode>();
+        Collect(root, parts, found);
+        ambiguous = found.Count > 1;
+        return found.Count == 1 ? found[0] : null;
+    }
+
+    /// <summary>The path of the object made from a device, or null.</summary>
+    public static string? PathOf(IMachineControl machine, Device device)
+    {
+        if (device.Id is { } id)
+            return $"/machine/peripheral/{id}";
+        var index = machine.Cpus.Count;
+        foreach (var other in machine.Devices)
+        {
+            if (other == device)
+                return $"/machine/unattached/device[{index}]";
+            if (other.Id == null && other.Arguments is not { IsUserMade: true })
+                index++;
+        }
+
+        return null;
+    }
+
+    /// <summary>A value as its type says: a number, a truth value or text.</summary>
+    public static JsonNode? Typed(string type, string value)
+    {
+        switch (type)
+        {
+            case "bool" when PropertyValues.TryParseBool(value, out var flag):
+                return JsonValue.Create(flag);
+            case "size" when PropertyValues.TryParseSize(value, out var size):
+                return JsonValue.Create(size);
+            case "int32" when PropertyValues.TryParsePciAddress(value, out var devfn) && !value.Contains('x', StringComparison.Ordinal):
+                return JsonValue.Create(devfn);
+            case "int" or "int32" or "int64" or "uint8" or "uint16" or "uint32" or "uint64" when PropertyValues.TryParseInteger(value, out var number):
+                return type.StartsWith('u') ? JsonValue.Create(number) : JsonValue.Create((long)number);
+            default:
+                return JsonValue.Create(value);
+        }
+    }
+
+    private static ObjectNode? Walk(ObjectNode node, ReadOnlySpan<string> parts)
+    {
+        foreach (var part in parts)
+        {
+            if (!node.Children.TryGetValue(part, out var child))
+                return null;
+            node = child;
+        }
+
+        return node;
+    }
+
+    private static void Collect(ObjectNode node, string[] parts, List<ObjectNode> found)
+    {
+        if (parts.Length > 0 && Walk(node, parts) is { } match)
+            found.Add(match);
+        foreach (var child in node.Children.Values)
+            Collect(child, parts, found);
+    }
+
+    private static void AddDevice(ObjectNode node, Device device)
+    {
+        node.With("realized", "bool", static () => JsonValue.Create(true));
+        node.With("hotplugged", "bool", static () => JsonValue.Create(false));
+        node.With("hotpluggable", "bool", () => JsonValue.Create(device.Arguments?.Type.Bus == "PCI"));
+        if (device.Arguments is not { } arguments)
+            return;
+        foreach (var property in arguments.Type.Properties)
+        {
+            var p = property;
+            node.With(p.Name, p.KindName, () => p.Kind == PropertyKind.PciAddress
+                ? JsonValue.Create(arguments.Place ?? -1)
+                : Typed(p.KindName, arguments.String(p.Name) ?? ""));
+        }
+    }
+
+    private static void AddCpu(ObjectNode node, VcpuInfo cpu)
+    {
+        node.With("realized", "bool", static () => JsonValue.Create(true));
+        node.With("hotplugged", "bool", static () => JsonValue.Create(false));
+        node.With("hotpluggable", "bool", static () => JsonValue.Create(false));
+        node.With("unavailable-features", "strList", static () => new JsonArray());
+        node.With("feature-words", "X86CPUFeatureWordInfo", static () => new JsonArray());
+        node.With("apic-id", "uint32", () => JsonValue.Create(cpu.Index));
+        node.With("start-powered-off", "bool", static () => JsonValue.Create(false));
+    }
+}

@@ -1,0 +1,219 @@
+using System.Text.Json.Nodes;
+using Dromaius.Boards;
+using Dromaius.Core.Devices;
+using Dromaius.Cpu.X86;
+
+namespace Dromaius.Control.Qmp;
+
+/// <summary>The tree of objects, the types there are, and plugging devices.</summary>
+internal sealed class ObjectCommands
+{
+    public const string Schema = """
+        struct ObjectPropertyInfo = name: str, type: str, description?: str, default-value?: any
+        struct ObjectTypeInfo = name: str, abstract?: bool, parent?: str
+        command qom-list(path: str) -> [ObjectPropertyInfo]
+        command qom-get(path: str, property: str) -> any
+        command qom-set(path: str, property: str, value: any)
+        command qom-list-types(implements?: str, abstract?: bool) -> [ObjectTypeInfo]
+        command qom-list-properties(typename: str) -> [ObjectPropertyInfo]
+        command device-list-properties(typename: str) -> [ObjectPropertyInfo]
+        open command device_add(driver: str, bus?: str, id?: str)
+        command device_del(id: str)
+        event DEVICE_DELETED(device?: str, path: str)
+        """;
+
+    /// <summary>Types that nothing is made of directly, with their parents.</summary>
+    private static readonly (string Name, string Parent)[] AbstractTypes =
+    [
+        ("object", ""), ("device", "object"), ("machine", "object"), ("generic-pc-machine", "machine"), ("cpu", "device"),
+        ("x86_64-cpu", "cpu"), ("i386-cpu", "cpu"), ("pci-device", "device"), ("isa-device", "device"), ("sys-bus-device", "device"),
+        ("scsi-device", "device"), ("ide-device", "device"), ("virtio-device", "device"), ("usb-device", "device"), ("bus", "object"), ("accel", "object"), ("chardev", "object"),
+    ];
+
+    private readonly IMachineControl _machine;
+
+    public ObjectCommands(IMachineControl machine)
+    {
+        _machine = machine;
+        Table = new()
+        {
+            ["qom-list"] = a => List(a.Text("path")),
+            ["qom-get"] = a => Property(a.Text("path"), a.Text("property"), out _).Get(),
+            ["qom-set"] = Set,
+            ["qom-list-types"] = ListTypes,
+            ["qom-list-properties"] = a => ListProperties(a.Text("typename"), devicesOnly: false),
+            ["device-list-properties"] = a => ListProperties(a.Text("typename"), devicesOnly: true),
+            ["device_add"] = AddDevice,
+            ["device_del"] = a => QmpCommands.Do(() => machine.UnplugDevice(FindDevice(a.Text("id")))),
+        };
+    }
+
+    public Dictionary<string, Func<QmpArguments, JsonNode?>> Table { get; }
+
+    private ObjectNode Find(string path)
+    {
+        var node = ObjectTree.Find(ObjectTree.Build(_machine), path, out var ambiguous);
+        if (ambiguous)
+            throw QmpErrorException.Generic($"Path '{path}' does not uniquely identify an object");
+        return node ?? throw QmpErrorException.DeviceNotFound(path);
+    }
+
+    private JsonArray List(string path)
+    {
+        var node = Find(path);
+        var list = new JsonArray();
+        foreach (var property in node.Properties)
+            list.Add((JsonNode)new JsonObject { ["name"] = property.Name, ["type"] = property.Type });
+        foreach (var (name, child) in node.Children)
+            list.Add((JsonNode)new JsonObject { ["name"] = name, ["type"] = $"child<{child.Type}>" });
+        return list;
+    }
+
+    private ObjectProperty Property(string path, string name, out ObjectNode node)
+    {
+        node = Find(path);
+        if (node.Properties.Find(p => p.Name == name) is { } property)
+            return property;
+        if (node.Children.ContainsKey(name))
+        {
+            var full = path.TrimEnd('/') + "/" + name;
+            return new ObjectProperty(name, "child", () => JsonValue.Create(full));
+        }
+
+        throw QmpErrorException.Generic($"Property '{node.Type}.{name}' not found");
+    }
+
+    private JsonNode? Set(QmpArguments a)
+    {
+        var property = Property(a.Text("path"), a.Text("property"), out var node);
+        throw QmpErrorException.Generic($"Property '{node.Type}.{property.Name}' is not writable");
+    }
+
+    private IEnumerable<(string Name, string Parent, bool IsAbstract)> Types()
+    {
+        foreach (var (name, parent) in AbstractTypes)
+            yield return (name, parent, true);
+        foreach (var type in MachineTypes.List)
+            yield return (type.Name + "-machine", type.DefaultCpu.Length > 0 ? "generic-pc-machine" : "machine", false);
+        foreach (var model in X86Model.Names)
+            yield return ($"{model}-{_machine.Target}-cpu", $"{_machine.Target}-cpu", false);
+        foreach (var type in _machine.Description?.DeviceTypes.Types ?? [])
+            yield return (type.Name, ParentOf(type), false);
+    }
+
+    private static string ParentOf(DeviceType type) => type.Bus switch
+    {
+        "PCI" => "pci-device",
+        "ISA" => "isa-device",
+        "SCSI" => "scsi-device",
+        "IDE" => "ide-device",
+        "virtio-bus" => "virtio-device",
+        "System" => "sys-bus-device",
+        _ => "device",
+    };
+
+    private JsonArray ListTypes(QmpArguments a)
+    {
+        var implements = a.OptionalText("implements") ?? "object";
+        var abstractToo = a.Flag("abstract");
+        var all = Types().DistinctBy(static t => t.Name).ToDictionary(static t => t.Name);
+        var list = new JsonArray();
+        foreach (var type in all.Values)
+        {
+            if (type.IsAbstract && !abstractToo)
+                continue;
+            var ancestor = type.Name;
+            while (ancestor.Length > 0 && ancestor != implements)
+                ancestor = all.TryGetValue(ancestor, out var t) ? t.Parent : "";
+            if (ancestor.Length == 0)
+                continue;
+            var item = new JsonObject { ["name"] = type.Name };
+            if (type.IsAbstract)
+                item["abstract"] = true;
+            if (type.Parent.Length > 0)
+                item["parent"] = type.Parent;
+            list.Add((JsonNode)item);
+        }
+
+        return list;
+    }
+
+    private JsonArray ListProperties(string name, bool devicesOnly)
+    {
+        if (_machine.Description?.DeviceTypes.Find(name) is { } type)
+        {
+            var list = devicesOnly ? [] : Common();
+            foreach (var property in type.Properties)
+            {
+                var item = new JsonObject { ["name"] = property.Name, ["type"] = property.KindName };
+                if (property.Help != null)
+                    item["description"] = property.Help;
+                else if (property.Kind == PropertyKind.Bool)
+                    item["description"] = "on/off";
+                if (property.Default != null)
+                    item["default-value"] = ObjectTree.Typed(property.KindName, property.Default);
+                list.Add((JsonNode)item);
+            }
+
+            return list;
+        }
+
+        if (!devicesOnly && MachineTypes.List.FirstOrDefault(t => t.Name + "-machine" == name) is { } machine)
+        {
+            var list = new JsonArray(new JsonObject { ["name"] = "type", ["type"] = "string" });
+            foreach (var property in machine.Properties)
+            {
+                var item = new JsonObject { ["name"] = property.Name, ["type"] = property.Kind };
+                if (property.Help != null)
+                    item["description"] = property.Help;
+                list.Add((JsonNode)item);
+            }
+
+            return list;
+        }
+
+        if (name.EndsWith("-cpu", StringComparison.Ordinal) && Types().Any(t => t.Name == name))
+        {
+            var list = devicesOnly ? [] : Common();
+            foreach (var (feature, _) in X86Model.Find("max")!.Features)
+                list.Add((JsonNode)new JsonObject { ["name"] = feature, ["type"] = "bool" });
+            return list;
+        }
+
+        if (Types().Any(t => t.Name == name))
+        {
+            return devicesOnly
+                ? throw QmpErrorException.Generic($"Parameter 'typename' expects a non-abstract device type")
+                : new JsonArray(new JsonObject { ["name"] = "type", ["type"] = "string" });
+        }
+
+        throw devicesOnly ? QmpErrorException.DeviceNotFound(name) : new QmpErrorException("DeviceNotFound", $"Class '{name}' not found");
+    }
+
+    private static JsonArray Common() => new(
+        new JsonObject { ["name"] = "type", ["type"] = "string" }, new JsonObject { ["name"] = "realized", ["type"] = "bool" },
+        new JsonObject { ["name"] = "hotplugged", ["type"] = "bool" }, new JsonObject { ["name"] = "hotpluggable", ["type"] = "bool" });
+
+    private Device FindDevice(string id)
+    {
+        var name = id.StartsWith("/machine/peripheral/", StringComparison.Ordinal) ? id["/machine/peripheral/".Length..] : id;
+        return _machine.Devices.FirstOrDefault(d => d.Id == name) ?? throw QmpErrorException.DeviceNotFound(id);
+    }
+
+    private JsonNode? AddDevice(QmpArguments a)
+    {
+        if (a.OptionalText("driver") is not { } driver)
+            throw QmpErrorException.Generic("Parameter 'driver' is missing");
+        var properties = new List<KeyValuePair<string, string>>();
+        foreach (var (key, value) in a.Values)
+        {
+            if (key == "driver")
+                continue;
+            var text = value is JsonValue v && v.TryGetValue<bool>(out var flag) ? flag ? "on" : "off" : value?.ToString() ?? "";
+            properties.Add(new(key, text));
+        }
+
+        _machine.PlugDevice(new DeviceOption(driver, properties, $"-device {driver}"));
+        return null;
+    }
+}

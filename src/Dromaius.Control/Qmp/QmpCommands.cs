@@ -1,0 +1,54 @@
+using System.Text.Json.Nodes;
+
+namespace Dromaius.Control.Qmp;
+
+/// <summary>The commands of the protocol, in groups that declare and do them. Used under the machine lock.</summary>
+public sealed class QmpCommands
+{
+    private readonly Dictionary<string, Func<QmpArguments, JsonNode?>> _commands = new(StringComparer.Ordinal);
+
+    public QmpCommands(IMachineControl machine)
+    {
+        Add(RunCommands.Schema, new RunCommands(machine).Table);
+        Add(ScreenCommands.Schema, new ScreenCommands(machine).Table);
+        Add(MachineCommands.Schema, new MachineCommands(machine).Table);
+        Add(MemoryCommands.Schema, new MemoryCommands(machine).Table);
+        Add(ObjectCommands.Schema, new ObjectCommands(machine).Table);
+        Add(CharacterCommands.Schema, new CharacterCommands(machine).Table);
+        Add(AbsentCommands.Schema, AbsentCommands.Table);
+        Add(IntrospectionSchema, new()
+        {
+            ["query-commands"] = _ => new JsonArray([.. Schema.Commands.Select(static c => (JsonNode)new JsonObject { ["name"] = c.Name })]),
+            ["query-qmp-schema"] = _ => Schema.Describe(),
+        });
+    }
+
+    private const string IntrospectionSchema = """
+        struct CommandInfo = name: str
+        enum SchemaMetaType = builtin enum array object alternate command event
+        struct SchemaInfo = name: str, meta-type: SchemaMetaType
+        command query-commands -> [CommandInfo]
+        command query-qmp-schema -> [SchemaInfo]
+        enum QMPCapability = oob
+        command qmp_capabilities(enable?: [QMPCapability])
+        """;
+
+    internal QmpSchema Schema { get; } = new();
+
+    /// <summary>Runs a command whose arguments were checked; null is an empty result.</summary>
+    internal JsonNode? Execute(QmpEntity command, JsonObject arguments) => _commands[command.Name](new QmpArguments(arguments));
+
+    private void Add(string schema, Dictionary<string, Func<QmpArguments, JsonNode?>> table)
+    {
+        Schema.Declare(schema);
+        foreach (var (name, run) in table)
+            _commands.Add(name, run);
+    }
+
+    /// <summary>For commands without a result.</summary>
+    internal static JsonNode? Do(Action action)
+    {
+        action();
+        return null;
+    }
+}
