@@ -6,10 +6,11 @@ namespace Dromaius.Block;
 /// <param name="IsZero">Reads as zeroes.</param>
 /// <param name="HostOffset">Where the bytes are in the node's file, or -1.</param>
 /// <param name="IsCompressed">Stored compressed.</param>
-public readonly record struct BlockStatus(long Length, bool IsAllocated, bool IsZero, long HostOffset = -1, bool IsCompressed = false)
+/// <param name="IsStored">Has storage although it reads as zeroes.</param>
+public readonly record struct BlockStatus(long Length, bool IsAllocated, bool IsZero, long HostOffset = -1, bool IsCompressed = false, bool IsStored = false)
 {
     /// <summary>Host storage holds the content.</summary>
-    public bool IsData => IsAllocated && !IsZero;
+    public bool IsData => IsStored || (IsAllocated && !IsZero);
 }
 
 /// <summary>What a node does with discards.</summary>
@@ -59,6 +60,9 @@ public abstract class BlockNode : IDisposable
     /// <summary>Bytes that the host has set aside for it, or -1.</summary>
     public virtual long AllocatedSize => File?.AllocatedSize ?? -1;
 
+    /// <summary>What only this format has, for listings.</summary>
+    public virtual Graph.InfoTree? FormatInfo => null;
+
     /// <summary>Discards reach the storage (<c>discard=unmap</c>).</summary>
     public bool AllowsDiscard { get; set; }
     public DetectZeroes DetectZeroes { get; set; }
@@ -84,6 +88,16 @@ public abstract class BlockNode : IDisposable
     /// <summary>Stores one cluster compressed. It must start on a cluster and fill it, or reach the end of the image.</summary>
     public virtual void WriteCompressed(long offset, ReadOnlySpan<byte> from) =>
         throw new BlockException(BlockError.NotSupported, "Compression not supported for this file format");
+
+    /// <summary>The first half of <see cref="WriteCompressed"/>, for those who compress in parallel: the packed length, or -1.</summary>
+    public virtual int Compress(ReadOnlySpan<byte> cluster, Span<byte> into) => -1;
+
+    /// <summary>The second half: stores what <see cref="Compress"/> made.</summary>
+    public virtual void WritePacked(long offset, ReadOnlySpan<byte> packed) =>
+        throw new BlockException(BlockError.NotSupported, "Compression not supported for this file format");
+
+    /// <summary>The format stores compressed clusters.</summary>
+    public virtual bool CanCompress => false;
 
     /// <summary>The range is no longer needed; what it reads as afterwards is undefined. May do nothing.</summary>
     public virtual void Discard(long offset, long length)

@@ -1,5 +1,6 @@
 using System.Runtime.Versioning;
 using Dromaius.Block;
+using Dromaius.Cli.DiskTools;
 using Dromaius.Cli.SystemEmulation;
 using Dromaius.Core.Chardev;
 using Dromaius.Core.Errors;
@@ -11,13 +12,13 @@ namespace Dromaius.Cli;
 /// <summary>The multi-call executable: the name it is called by, or the first word, says which tool it is.</summary>
 internal static class Program
 {
-    private static readonly string[] Targets = ["system-x86_64", "system-i386"];
+    private static readonly string[] Targets = ["system-x86_64", "system-i386", "img", "io"];
 
     public static int Main(string[] args)
     {
         var name = Path.GetFileName(Environment.GetCommandLineArgs()[0]);
         Host.ProgramName = name;
-        var tool = Targets.FirstOrDefault(t => name.EndsWith(t, StringComparison.Ordinal));
+        var tool = Targets.FirstOrDefault(t => name.EndsWith("-" + t, StringComparison.Ordinal));
         var rest = new ArraySegment<string>(args);
         if (tool == null && args.Length > 0)
         {
@@ -32,7 +33,14 @@ internal static class Program
         return tool != null ? RunTool(tool, rest) : RunBare(args);
     }
 
-    private static int RunTool(string tool, ArraySegment<string> args)
+    private static int RunTool(string tool, ArraySegment<string> args) => tool switch
+    {
+        "img" => ImgTool.Run(args),
+        "io" => IoTool.Run(args),
+        _ => RunSystem(tool, args),
+    };
+
+    private static int RunSystem(string tool, ArraySegment<string> args)
     {
         // Scripts ask for the version before each use; nothing else is touched for it.
         if (args.Count == 1 && args[0] is "-version" or "--version")
@@ -88,6 +96,8 @@ internal static class Program
 
           dromaius-system-x86_64   a PC with 64-bit x86 processors (also: dromaius system-x86_64)
           dromaius-system-i386     a PC with 32-bit x86 processors (also: dromaius system-i386)
+          dromaius-img             makes, converts, checks and changes disk images (also: dromaius img)
+          dromaius-io              reads and writes a disk image by commands (also: dromaius io)
 
         The options are those of QEMU. Begin with
 

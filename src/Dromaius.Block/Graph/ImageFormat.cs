@@ -4,7 +4,8 @@ namespace Dromaius.Block.Graph;
 /// <param name="Name">As users write it.</param>
 /// <param name="Kind">What it takes: <c>size</c>, <c>str</c>, <c>bool (on/off)</c>, <c>num</c>.</param>
 /// <param name="Help">One line.</param>
-public sealed record CreateOption(string Name, string Kind, string Help);
+/// <param name="Default">What it is when not given, where that is shown.</param>
+public sealed record CreateOption(string Name, string Kind, string Help, string? Default = null);
 
 /// <summary>What an image is made from.</summary>
 /// <param name="FileName">Where.</param>
@@ -33,7 +34,17 @@ public abstract class ImageFormat
     public virtual bool CanCreate => CreateOptions.Count > 0;
     public virtual bool SupportsBacking => false;
     public virtual bool ShareWrite => false;
+
+    /// <summary>The options of creation, in the order in which they are reported.</summary>
     public virtual IReadOnlyList<CreateOption> CreateOptions => [];
+
+    /// <summary>Options that the host file takes, whatever the format.</summary>
+    protected static IReadOnlyList<CreateOption> FileOptions { get; } =
+    [
+        new("nocow", "bool (on/off)", "Turn off copy-on-write (valid only on btrfs)"),
+        new("preallocation", "str", "Preallocation mode (allowed values: off, falloc, full)"),
+        new("extent_size_hint", "size", "Extent size hint for the image file, 0 to disable"),
+    ];
 
     public virtual void Create(CreateRequest request) =>
         throw new BlockException(BlockError.NotSupported, $"Format driver '{Name}' does not support image creation");

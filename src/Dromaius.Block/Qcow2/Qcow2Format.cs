@@ -13,18 +13,20 @@ public sealed class Qcow2Format : ImageFormat
 
     public override IReadOnlyList<CreateOption> CreateOptions { get; } =
     [
+        new("cluster_size", "size", "qcow2 cluster size", "65536"),
+        new("extended_l2", "bool (on/off)", "Extended L2 tables", "off"),
+        new("preallocation", "str", "Preallocation mode (allowed values: off, metadata, falloc, full)"),
+        new("compression_type", "str", "Compression method used for image cluster compression", "zlib"),
+        new("size", "size", "Virtual disk size"),
+        new("compat", "str", "Compatibility level (v2 [0.10] or v3 [1.1])"),
         new("backing_file", "str", "File name of a base image"),
         new("backing_fmt", "str", "Image format of the base image"),
-        new("cluster_size", "size", "qcow2 cluster size"),
-        new("compat", "str", "Compatibility level (v2 [0.10] or v3 [1.1])"),
-        new("compression_type", "str", "Compression method used for image cluster compression"),
         new("data_file", "str", "File name of an external data file"),
         new("data_file_raw", "bool (on/off)", "The external data file must stay valid as a raw image"),
-        new("extended_l2", "bool (on/off)", "Extended L2 tables"),
-        new("lazy_refcounts", "bool (on/off)", "Postpone refcount updates"),
-        new("preallocation", "str", "Preallocation mode (allowed values: off, metadata, falloc, full)"),
-        new("refcount_bits", "num", "Width of a reference count entry in bits"),
-        new("size", "size", "Virtual disk size"),
+        new("lazy_refcounts", "bool (on/off)", "Postpone refcount updates", "off"),
+        new("refcount_bits", "num", "Width of a reference count entry in bits", "16"),
+        new("nocow", "bool (on/off)", "Turn off copy-on-write (valid only on btrfs)"),
+        new("extent_size_hint", "size", "Extent size hint for the image file, 0 to disable"),
     ];
 
     public override int Probe(ReadOnlySpan<byte> head, string fileName) =>
@@ -87,7 +89,7 @@ public sealed class Qcow2Format : ImageFormat
         if (header.Version < 3 && bits != 16)
         {
             throw new BlockException(BlockError.Invalid,
-                "Different refcount widths than 16 bits require compatibility level 1.1 or above (use compat=1.1 or greater)");
+                "Different refcount widths than 16 bits require compatibility level 1.1 or above (use version=v3 or greater)");
         }
 
         header.RefcountOrder = BitOperations.Log2((ulong)bits);
@@ -95,6 +97,8 @@ public sealed class Qcow2Format : ImageFormat
         header.BackingFile = options.Take("backing_file") is { Length: > 0 } backing ? backing : null;
         var format = options.Take("backing_fmt");
         header.BackingFormat = header.BackingFile != null ? format : null;
+        _ = options.Take("nocow");
+        _ = options.Take("extent_size_hint");
         var preallocation = options.Take("preallocation") ?? "off";
         if (preallocation is not ("off" or "metadata" or "falloc" or "full"))
             throw new BlockException(BlockError.Invalid, $"Parameter 'preallocation' does not accept value '{preallocation}'");
@@ -104,16 +108,14 @@ public sealed class Qcow2Format : ImageFormat
 
         if ((header.Size & 511) != 0)
             header.Size = (header.Size + 511) & ~511L;
-        if (header.DataFile != null)
-        {
-            using var data = NewFile.Create(header.DataFile);
-            data.Resize(header.Size);
-        }
-
+        using var data = header.DataFile == null ? null : NewFile.Create(ImageOpener.Combine(request.FileName, header.DataFile));
+        data?.Resize(header.Size);
         using var file = NewFile.Create(request.FileName);
         Format(file, header);
+        if (preallocation == "off" && (header.Autoclear & (ulong)AutoclearFeatures.RawExternalData) != 0)
+            preallocation = "metadata"; // every cluster must be at its own place
         if (preallocation != "off")
-            Preallocate(file, header, preallocation);
+            Preallocate(file, data, header, preallocation);
     }
 
     /// <summary>Writes an empty image into a file.</summary>
@@ -122,7 +124,7 @@ public sealed class Qcow2Format : ImageFormat
         var entries = header.L1SizeFor(header.Size);
         if (entries * 8 > 32 << 20)
         {
-            throw new BlockException(BlockError.TooBig, "Image size too large for file format") { Hint = "Try using a larger cluster size" };
+            throw new BlockException(BlockError.TooBig, "The image size is too large for file format 'qcow2' (try using a larger cluster size)");
         }
 
         var cluster = header.ClusterSize;
@@ -161,7 +163,7 @@ public sealed class Qcow2Format : ImageFormat
         void NeedsVersion3(string what)
         {
             if (header.Version < 3)
-                throw new BlockException(BlockError.Invalid, $"{what} only supported with compatibility level 1.1 and above (use compat=1.1 or greater)");
+                throw new BlockException(BlockError.Invalid, $"{what} only supported with compatibility level 1.1 and above (use version=v3 or greater)");
         }
 
         if (options.TakeBool("lazy_refcounts") == true)
@@ -205,9 +207,9 @@ public sealed class Qcow2Format : ImageFormat
     }
 
     /// <summary>Sets clusters aside for the whole disk.</summary>
-    private static void Preallocate(BlockNode file, Qcow2Header header, string mode)
+    private static void Preallocate(BlockNode file, BlockNode? data, Qcow2Header header, string mode)
     {
-        using var node = new Qcow2Node(file.Retain(), new Qcow2Options());
+        using var node = new Qcow2Node(file.Retain(), new Qcow2Options(), data?.Retain());
         node.PreallocateClusters();
         var end = node.FileEnd;
         if (file is Host.HostFileNode host && mode != "metadata" && header.DataFile == null)

@@ -7,6 +7,47 @@ public sealed partial class Qcow2Node
 {
     internal const ulong TableOffsetMask = OffsetMask;
 
+    public CheckResult Check(Qcow2Repair repair)
+    {
+        var result = new Qcow2Checker(this).Run(repair);
+        if (repair == Qcow2Repair.All && result.Corruptions + result.CheckErrors == 0)
+            MarkClean();
+        return result;
+    }
+
+    public override Graph.InfoTree FormatInfo
+    {
+        get
+        {
+            var info = new Graph.InfoTree().Add("compat", _header.Version == 2 ? "0.10" : "1.1");
+            if (_header.Version >= 3)
+                info.Add("compression-type", Compression == Qcow2Compression.Zstd ? "zstd" : "zlib").Add("lazy-refcounts", LazyRefcounts);
+            else
+                info.Add("compression-type", "zlib");
+            if (Bitmaps.Count > 0)
+                info.Add("bitmaps", Bitmaps.Select(static b => (object)BitmapInfo(b)).ToArray());
+            info.Add("refcount-bits", RefcountBits);
+            if (DataFileName != null)
+                info.Add("data-file", DataFileName).Add("data-file-raw", DataFileRaw);
+            if (_header.Version >= 3)
+                info.Add("corrupt", IsCorrupt).Add("extended-l2", ExtendedL2);
+            return info;
+        }
+    }
+
+    private static Graph.InfoTree BitmapInfo(Qcow2Bitmap bitmap)
+    {
+        var flags = new List<object>();
+        if (bitmap.InUse)
+            flags.Add("in-use");
+        if (bitmap.IsAuto)
+            flags.Add("auto");
+        return new Graph.InfoTree().Add("flags", flags).Add("name", bitmap.Name).Add("granularity", 1L << bitmap.GranularityBits);
+    }
+
+    /// <summary>Where the state of the machine is kept in snapshots: behind what the L1 table of the disk covers.</summary>
+    public long VmStateOffset => _header.L1SizeFor(Length) << (_clusterBits + _header.L2Bits);
+
     internal long FileEnd => _file.Length;
     internal long SnapshotTableBytes => _snapshotTableClusters << _clusterBits;
     internal ulong[] L1 => _l1;

@@ -78,7 +78,7 @@ public sealed partial class Qcow2Node
     public void MakeEmpty() => ForgetClusters(0, Length);
 
     /// <summary>Changes version or lazy refcounts in place.</summary>
-    internal void ChangeFeatures(int version, bool lazyRefcounts)
+    public void ChangeFeatures(int version, bool lazyRefcounts)
     {
         CheckWritable();
         lock (_lock)
@@ -285,7 +285,7 @@ public sealed partial class Qcow2Node
 
     private void WriteL1To(long offset, ulong[] table, long clusters)
     {
-        var bytes = new byte[clusters << _clusterBits];
+        var bytes = new byte[Math.Min(clusters << _clusterBits, (table.Length * 8L + 511) & ~511L)];
         for (var i = 0; i < table.Length; i++)
             BinaryPrimitives.WriteUInt64BigEndian(bytes.AsSpan(i * 8), table[i]);
         _file.Write(offset, bytes);

@@ -39,7 +39,7 @@ public sealed partial class Qcow2Node
         _snapshots.Find(s => s.Id == idOrName) ?? _snapshots.Find(s => s.Name == idOrName);
 
     /// <summary>Keeps the present state.</summary>
-    public Snapshot CreateSnapshot(string name, DateTimeOffset date, ulong vmClock = 0, ulong vmStateSize = 0)
+    public Snapshot CreateSnapshot(string name, DateTimeOffset date, ulong vmClock = 0, ulong vmStateSize = 0, ulong instructionCount = 0)
     {
         CheckWritable();
         if (_data != null)
@@ -69,6 +69,7 @@ public sealed partial class Qcow2Node
                 DateNanoseconds = (uint)(date.Ticks % TimeSpan.TicksPerSecond * 100),
                 VmClock = vmClock,
                 VmStateSize = vmStateSize,
+                InstructionCount = instructionCount,
                 DiskSize = (ulong)Length,
                 L1Offset = offset,
                 L1Size = _l1.Length,
@@ -127,7 +128,16 @@ public sealed partial class Qcow2Node
         });
     }
 
-    /// <summary>Reads from a state without going back to it: a read-only view of the image.</summary>
+    /// <summary>Shows a state instead of the present one; for images that are open read-only.</summary>
+    public void ShowSnapshot(Snapshot snapshot)
+    {
+        if (!_readOnly)
+            throw new BlockException(BlockError.Invalid, "Device is not readonly");
+        _l1 = ReadSnapshotL1(snapshot);
+        if (snapshot.DiskSize != 0)
+            Volatile.Write(ref _length, checked((long)snapshot.DiskSize));
+    }
+
     internal ulong[] ReadSnapshotL1(Snapshot snapshot) => ReadTable(snapshot.L1Offset, snapshot.L1Size);
 
     private T Exclusively<T>(Func<T> action)
@@ -321,9 +331,7 @@ public sealed partial class Qcow2Node
         if (snapshots.Count > 0)
         {
             offset = _refcounts.AllocateRun(clusters) << _clusterBits;
-            var table = new byte[clusters << _clusterBits];
-            stream.ToArray().CopyTo(table, 0);
-            _file.Write(offset, table);
+            _file.Write(offset, stream.ToArray());
         }
 
         WriteBackUnderLock();

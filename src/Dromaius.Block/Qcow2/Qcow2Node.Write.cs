@@ -75,6 +75,19 @@ public sealed partial class Qcow2Node
         }
     }
 
+    public override bool CanCompress => _data == null;
+
+    public override int Compress(ReadOnlySpan<byte> cluster, Span<byte> into) =>
+        cluster.Length == _clusterSize ? ClusterCodec.Compress(_header.Compression, cluster, into) : -1;
+
+    public override void WritePacked(long offset, ReadOnlySpan<byte> packed)
+    {
+        CheckRange(offset, 1);
+        CheckWritable();
+        Record(offset, _clusterSize);
+        StoreCompressed(offset, packed);
+    }
+
     public override void WriteZeroes(long offset, long length, bool mayUnmap)
     {
         CheckRange(offset, length);

@@ -39,7 +39,7 @@ public sealed record Qcow2Options
 /// Metadata is under one lock; data moves outside of it. What is written to the file is ordered so that at any moment no table
 /// refers to a cluster whose count could be lost: counts, then L2 tables, then L1 tables, then the counts of what was given up.
 /// </summary>
-public sealed partial class Qcow2Node : BlockNode
+public sealed partial class Qcow2Node : BlockNode, ICheckable, IBackingChange
 {
     private const ulong Copied = 1UL << 63, CompressedFlag = 1UL << 62, ZeroFlag = 1, OffsetMask = 0x00FFFFFFFFFFFE00;
 
@@ -60,6 +60,7 @@ public sealed partial class Qcow2Node : BlockNode
     private BlockNode? _backing;
     private bool _readOnly;
     private long _length;
+    private bool? _mostlyHoles;
 
     /// <param name="file">The image's file; owned.</param>
     /// <param name="options">How to open it.</param>
@@ -152,8 +153,26 @@ public sealed partial class Qcow2Node : BlockNode
             ClusterKind.Zero => new BlockStatus(map.Length, true, true),
             ClusterKind.ZeroAllocated => new BlockStatus(map.Length, true, true, map.Host),
             ClusterKind.Compressed => new BlockStatus(map.Length, true, false, -1, true),
-            _ => new BlockStatus(map.Length, true, false, map.Host),
+            _ => StoredStatus(map),
         };
+    }
+
+    /// <summary>Clusters that were set aside at once and not written yet are holes in the file: the file knows better.</summary>
+    private BlockStatus StoredStatus(Mapping map)
+    {
+        _mostlyHoles ??= IsMostlyHoles();
+        if (!_mostlyHoles.Value)
+            return new BlockStatus(map.Length, true, false, map.Host);
+        var below = DataNode.Status(map.Host, map.Length);
+        return new BlockStatus(Math.Min(map.Length, below.Length), true, below.IsZero, map.Host, false, true);
+    }
+
+    private bool IsMostlyHoles()
+    {
+        if (_data != null || _file.AllocatedSize is not (>= 0 and var stored))
+            return false;
+        lock (_lock)
+            return _refcounts.CountUsed(stored / _clusterSize + 1) > stored / _clusterSize;
     }
 
     private BlockNode DataNode => _data ?? _file;

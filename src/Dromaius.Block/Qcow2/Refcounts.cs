@@ -139,6 +139,25 @@ internal sealed class Refcounts
         return 0;
     }
 
+    /// <summary>Clusters in use; stops counting above a limit.</summary>
+    public long CountUsed(long limit)
+    {
+        var used = 0L;
+        foreach (var entry in _table)
+        {
+            if ((entry & OffsetMask) == 0 || ((long)(entry & OffsetMask) & (_header.ClusterSize - 1)) != 0)
+                continue;
+            var data = _blocks.Get((long)(entry & OffsetMask)).Data;
+            for (var i = 0; i < ClustersPerBlock && used <= limit; i++)
+            {
+                if (Entry(data, i) != 0)
+                    used++;
+            }
+        }
+
+        return used;
+    }
+
     private Table? FindBlock(long cluster)
     {
         var index = cluster >> _blockBits;

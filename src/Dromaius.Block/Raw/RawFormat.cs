@@ -13,10 +13,8 @@ public sealed class RawFormat : ImageFormat
 
     public override IReadOnlyList<CreateOption> CreateOptions { get; } =
     [
-        new("extent_size_hint", "size", "Extent size hint for the image file, 0 to disable"),
-        new("nocow", "bool (on/off)", "Turn off copy-on-write (valid only on btrfs)"),
-        new("preallocation", "str", "Preallocation mode (allowed values: off, falloc, full)"),
         new("size", "size", "Virtual disk size"),
+        .. FileOptions,
     ];
 
     public override BlockNode Open(BlockNode file, BlockOptions options, OpenFlags flags)

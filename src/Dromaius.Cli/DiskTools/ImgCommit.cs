@@ -1,0 +1,76 @@
+using Dromaius.Block;
+using Dromaius.Block.Graph;
+
+namespace Dromaius.Cli.DiskTools;
+
+/// <summary><c>commit</c></summary>
+internal static class ImgCommit
+{
+    private const int BufferSize = 2 << 20;
+
+    public static int Run(string[] args)
+    {
+        var options = new GetOpt(args, "f:ht:b:dpqr:", "help/h", "object=", "image-opts");
+        ImgTool.TakeObjects(options);
+        if (options.Rest.Count != 1)
+            throw new ToolException("Expecting one image file name", 1, true);
+        var name = options.Rest[0];
+        var flags = ImgTool.Cache(OpenFlags.Tool, options.Value("t") ?? "writeback", "cache");
+        using var node = ImgTool.Open(name, options.Value("f"), flags, options.Has("image-opts"));
+        var target = node.Backing;
+        // Into a base further down, the overlay has to stay: others between would hide it.
+        var keep = options.Has("d");
+        if (options.Value("b") is { } wanted)
+        {
+            while (target != null && target.FileName != wanted && Path.GetFullPath(target.FileName) != Path.GetFullPath(wanted))
+            {
+                target = target.Backing;
+                keep = true;
+            }
+
+            if (target == null)
+                throw new ToolException($"Did not find '{wanted}' in the backing chain of '{name}'");
+        }
+
+        if (target == null)
+            throw new ToolException("Image does not have a backing file");
+        using var progress = new ProgressLine(options.Has("p") && !options.Has("q"));
+        target.Reopen(false);
+        if (node.Length > target.Length)
+            target.Resize(node.Length);
+        Copy(node, target, progress);
+        target.Flush();
+        if (!keep && node is IBackingChange change)
+        {
+            change.MakeEmpty();
+            node.Flush();
+        }
+
+        target.Reopen(true);
+        if (!options.Has("q"))
+            Host.Print("Image committed.\n");
+        return 0;
+    }
+
+    private static void Copy(BlockNode node, BlockNode target, ProgressLine progress)
+    {
+        var buffer = new byte[BufferSize];
+        for (var at = 0L; at < node.Length;)
+        {
+            var status = ChainStatus.Get(node, target, at, node.Length - at);
+            var n = status.Length;
+            if (status.IsAllocated && status.IsZero)
+                target.WriteZeroes(at, n, true);
+            else if (status.IsAllocated)
+            {
+                n = Math.Min(n, BufferSize);
+                var part = buffer.AsSpan(0, (int)n);
+                node.Read(at, part);
+                target.Write(at, part);
+            }
+
+            at += n;
+            progress.Report(at, node.Length);
+        }
+    }
+}

@@ -1,0 +1,143 @@
+using System.Globalization;
+using Dromaius.Block;
+using Dromaius.Block.Graph;
+using Dromaius.Core.Devices;
+
+namespace Dromaius.Cli.DiskTools;
+
+/// <summary>How <c>dromaius-io</c> opens its image.</summary>
+internal sealed record IoOpenSettings
+{
+    public bool ReadOnly { get; init; }
+    public bool Snapshot { get; init; }
+    public string Cache { get; init; } = "writeback";
+    public string Discard { get; init; } = "unmap";
+    public bool ForceShare { get; init; }
+}
+
+/// <summary>An open image and the commands on it.</summary>
+internal sealed class IoSession(IoOpenSettings defaults)
+{
+    private readonly List<Thread> _pending = [];
+    private string? _format;
+    private string? _name;
+    private bool _imageOptions;
+
+    public IoOpenSettings Defaults => defaults;
+    public BlockNode? Node { get; private set; }
+    public bool WriteThrough { get; private set; }
+
+    /// <summary><c>quit</c> was given.</summary>
+    public bool Ended { get; set; }
+
+    public void Open(string? name, string? format, bool imageOptions, IoOpenSettings settings, BlockOptions? extra = null)
+    {
+        var flags = ImgTool.Cache(OpenFlags.Tool with
+        {
+            ReadOnly = settings.ReadOnly || settings.Snapshot,
+            ForceShare = settings.ForceShare,
+            GuessedRaw = settings.ReadOnly ? null : ImgTool.WarnGuessed,
+            Discard = settings.Discard switch
+            {
+                "unmap" or "on" => true,
+                "ignore" or "off" => false,
+                _ => throw new ToolException($"Invalid discard option: {settings.Discard}"),
+            },
+        }, settings.Cache, "cache", out var writeThrough);
+        var options = imageOptions && name != null ? BlockOptions.Parse(name) : extra ?? new BlockOptions();
+        if (format != null)
+            options.Set("driver", format);
+        var node = ImageOpener.Open(imageOptions ? null : name, options, flags);
+        if (settings.Snapshot)
+            node = new BlockGraph(new Core.Time.EventLoop(new Lock())).AddTemporaryOverlay(node);
+        Close();
+        (Node, WriteThrough, _name, _format, _imageOptions) = (node, writeThrough, name, format, imageOptions);
+    }
+
+    public void Close()
+    {
+        WaitForAll();
+        Node?.Dispose();
+        Node = null;
+    }
+
+    public void Reopen(IoOpenSettings settings)
+    {
+        var (name, format, imageOptions) = (_name, _format, _imageOptions);
+        Close();
+        Open(name, format, imageOptions, settings);
+    }
+
+    /// <summary>Runs one command line; false if it failed.</summary>
+    public bool Execute(string line)
+    {
+        // What is asynchronous goes on; everything else sees it done.
+        var words = line.Split([' ', '\t', '\r'], StringSplitOptions.RemoveEmptyEntries);
+        if (words.Length == 0)
+            return true;
+        if (IoCommands.Find(words[0]) is not { } command)
+        {
+            Host.Print($"command \"{words[0]}\" not found\n");
+            return false;
+        }
+
+        if (command.NeedsImage && Node == null)
+        {
+            Host.Print("no file open, try 'help open'\n");
+            return false;
+        }
+
+        var count = words.Length - 1;
+        if (count < command.MinArguments || (command.MaxArguments >= 0 && count > command.MaxArguments))
+        {
+            if (command.MaxArguments == -1)
+                Host.Print($"bad argument count {count} to {words[0]}, expected at least {command.MinArguments} arguments\n");
+            else if (command.MinArguments == command.MaxArguments)
+                Host.Print($"bad argument count {count} to {words[0]}, expected {command.MinArguments} arguments\n");
+            else
+                Host.Print($"bad argument count {count} to {words[0]}, expected between {command.MinArguments} and {command.MaxArguments} arguments\n");
+            return false;
+        }
+
+        try
+        {
+            return command.Run(this, words[1..]);
+        }
+        catch (BlockException e)
+        {
+            Host.Print($"{words[0]} failed: {e.Message}\n");
+            return false;
+        }
+        catch (ToolException e)
+        {
+            if (e.ShowHelpHint)
+                Host.Print($"{words[0]}: invalid option -- {e.Message}\n{command.Usage}\n");
+            else if (e.Message.Length > 0)
+                Host.Print(e.Message + "\n");
+            return false;
+        }
+    }
+
+    public void Start(Action work)
+    {
+        var thread = new Thread(() => work(), 512 << 10);
+        _pending.Add(thread);
+        thread.Start();
+    }
+
+    public void WaitForAll()
+    {
+        foreach (var thread in _pending)
+            thread.Join();
+        _pending.Clear();
+    }
+
+    public static long Number(string text)
+    {
+        if (PropertyValues.TryParseSize(text, out var value, 1) && value <= long.MaxValue)
+            return (long)value;
+        if (ulong.TryParse(text, NumberStyles.None, CultureInfo.InvariantCulture, out _) || (text.Length > 0 && char.IsAsciiDigit(text[0]) && value > long.MaxValue))
+            throw new ToolException($"Parsing error: argument too large -- {text}");
+        throw new ToolException($"Parsing error: non-numeric argument, or extraneous/unrecognized suffix -- {text}");
+    }
+}
