@@ -82,10 +82,11 @@ public static class PcDeviceTypes
             Create = VgaOf,
         },
         .. PcStorageTypes.All,
+        .. PcVirtioTypes.All,
     ]);
 
     /// <summary>Plugs a PCI function where the user asked.</summary>
-    private static T Plug<T>(DeviceArguments a, T function)
+    internal static T Plug<T>(DeviceArguments a, T function)
         where T : PciFunction
     {
         var bus = a.Host.Bus<PciBus>()!;

@@ -79,6 +79,8 @@ public sealed partial class PcMachine
             Make(drive, drive.Option.IsCdrom ? "ide-cd" : "ide-hd", ("bus", $"ide.{drive.Bus}"), ("unit", $"{drive.Unit}"));
         }
 
+        foreach (var drive in Drives.Of(DriveInterface.Virtio).ToList())
+            Make(drive, "virtio-blk-pci");
         foreach (var drive in Drives.Of(DriveInterface.Floppy).ToList())
         {
             if (drive.Unit > 1)

@@ -27,7 +27,7 @@ internal static class PcStorageTypes
         new("ver", PropertyKind.String), new("wwn", PropertyKind.UInt64, "0"),
     ];
 
-    private static readonly DeviceProperty[] PciProperties =
+    internal static readonly DeviceProperty[] PciProperties =
         [new("addr", PropertyKind.PciAddress, "-1"), new("multifunction", PropertyKind.Bool, "off")];
 
     public static DeviceType[] All { get; } =
@@ -101,6 +101,7 @@ internal static class PcStorageTypes
         if (a.String("drive") is not { } id)
             return null;
         var backend = ((PcMachine)a.Host).Drives.Take(a.Type.Name, id).Backend;
+        backend.DeviceName = a.Id;
         if (a.String("write-cache") is "on" or "off")
             backend.WriteCache = a.String("write-cache") == "on";
         return backend;
@@ -113,6 +114,24 @@ internal static class PcStorageTypes
         if (!backend.HasMedium)
             throw new UserErrorException("Device needs media, but drive is empty");
         return backend;
+    }
+
+    /// <summary>Logical and physical block size: powers of two from 512 bytes to 2 MiB.</summary>
+    internal static (int Logical, int Physical) BlockSizes(DeviceArguments a)
+    {
+        var logical = Size("logical_block_size", 512);
+        var physical = Size("physical_block_size", logical);
+        return physical >= logical ? (logical, physical) : throw new UserErrorException("logical_block_size > physical_block_size not supported");
+
+        int Size(string name, int usual)
+        {
+            var size = a.Size(name);
+            if (size == 0)
+                return usual;
+            if (size is < 512 or > 2 << 20 || (size & (size - 1)) != 0)
+                throw new UserErrorException($"Property {a.Type.Name}.{name} doesn't take value {size} (minimum: 512, maximum: 2097152)");
+            return (int)size;
+        }
     }
 
     internal static void NoteBoot(DeviceArguments a, string path)

@@ -14,6 +14,7 @@ public sealed class FloppyDrive : Device
     {
         Backend = backend;
         _wanted = type;
+        backend.IsRemovable = true;
         Backend.MediumChanged += () =>
         {
             IsChanged = true;

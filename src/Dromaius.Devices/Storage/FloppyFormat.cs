@@ -53,7 +53,6 @@ public readonly record struct FloppyFormat(FloppyDriveType Type, int Sectors, in
         new(FloppyDriveType.Mib12, 18, 82, 2, FloppyRate.Kbps500),
         new(FloppyDriveType.Mib12, 18, 83, 2, FloppyRate.Kbps500),
         new(FloppyDriveType.Mib12, 8, 77, 2, FloppyRate.Kbps500),
-        new(FloppyDriveType.Mib12, 9, 80, 1, FloppyRate.Kbps300),
         new(FloppyDriveType.Mib12, 9, 40, 2, FloppyRate.Kbps300),
         new(FloppyDriveType.Mib12, 9, 40, 1, FloppyRate.Kbps300),
         new(FloppyDriveType.Mib12, 10, 41, 2, FloppyRate.Kbps300),

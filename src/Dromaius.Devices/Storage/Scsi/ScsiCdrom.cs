@@ -23,6 +23,8 @@ public sealed partial class ScsiCdrom : ScsiTarget
     {
         Product = "DROMAIUS DVD-ROM";
         Serial = "DM00003";
+        backend.IsRemovable = backend.HasTray = true;
+        backend.EjectRequested += () => _ejectRequested = true;
     }
 
     public override string TypeName => "scsi-cd";
@@ -50,15 +52,6 @@ public sealed partial class ScsiCdrom : ScsiTarget
         base.Reset();
         _newMedium = _removed = _ejectRequested = false;
         Backend.IsTrayLocked = false;
-    }
-
-    /// <summary>Presses the eject button.</summary>
-    public void PressEject()
-    {
-        if (Backend.IsTrayLocked)
-            _ejectRequested = true;
-        else
-            IsTrayOpen = !IsTrayOpen;
     }
 
     protected override bool IgnoresAttention(byte code) => code is 0x46 or 0x4A;

@@ -1,0 +1,97 @@
+using System.Diagnostics;
+
+namespace Dromaius.Guests;
+
+/// <summary>Debian from a disk: firmware, boot loader, kernel, systemd, login; and that the file system is whole afterwards.</summary>
+public sealed class DiskTests : IDisposable
+{
+    private const int BootSeconds = 600;
+    private readonly string _folder = Directory.CreateTempSubdirectory("dromaius-").FullName;
+
+    public void Dispose() => Directory.Delete(_folder, recursive: true);
+
+    [Fact]
+    public void DebianFromIde()
+    {
+        var image = Image();
+        LogInAndWrite(image, "-drive", $"file={image},format=raw");
+    }
+
+    [Fact]
+    public void DebianFromVirtioBlock()
+    {
+        var image = Image();
+        LogInAndWrite(image, "-smp", "2", "-drive", $"file={image},format=raw,if=virtio");
+    }
+
+    [Fact]
+    public void DiscsAndDiskettesAreThere()
+    {
+        var cd = Path.Combine(_folder, "cd.iso");
+        File.WriteAllBytes(cd, new byte[4 << 20]);
+        var floppy = Path.Combine(_folder, "floppy.img");
+        File.WriteAllBytes(floppy, new byte[1440 * 1024]);
+        File.WriteAllBytes(Path.Combine(_folder, "hd.img"), new byte[64 << 20]);
+        using var guest = new Emulator("-nographic", "-net", "none", "-m", "512", "-hda", Image(), "-hdb", Path.Combine(_folder, "hd.img"),
+            "-cdrom", cd, "-fda", floppy, "-snapshot");
+        LogIn(guest);
+        guest.Send("modprobe sr_mod; modprobe floppy; sleep 3; dd if=/dev/sr0 bs=64k | md5sum; dd if=/dev/fd0 bs=9k | md5sum; "
+            + "dd if=/dev/urandom of=/dev/sdb bs=1M count=32 oflag=direct; dd if=/dev/sdb bs=1M count=64 iflag=direct | wc -c; echo is''done\n");
+        guest.WaitFor("isdone", 200);
+        Assert.Contains("b5cfa9d6c8febd618f91ac2843d50a1c", guest.Output); // 4 MiB of zeroes
+        Assert.Contains("b37823c7a90d1917f719ba5927b23da8", guest.Output); // a diskette of them
+        Assert.Contains("67108864", guest.Output);
+        guest.Send("poweroff\n");
+        guest.ExpectExit(0, 120);
+    }
+
+    /// <summary>A copy of the disk that the test may write.</summary>
+    private string Image()
+    {
+        var copy = Path.Combine(_folder, "debian.img");
+        Run("cp", "--sparse=always", Artifacts.Guest("debian.img"), copy);
+        return copy;
+    }
+
+    private static void LogIn(Emulator guest)
+    {
+        guest.WaitFor("login: ", BootSeconds);
+        guest.Send("root\n");
+        guest.WaitFor("Password: ", 60);
+        guest.Send("dromaius\n");
+        guest.WaitFor(":~# ", 120);
+    }
+
+    /// <summary>Boots from the image, writes a file with a known sum, powers off and checks the file system.</summary>
+    private static void LogInAndWrite(string image, params string[] drive)
+    {
+        using var guest = new Emulator(["-nographic", "-net", "none", "-m", "512", .. drive]);
+        LogIn(guest);
+        guest.Send("yes dromaius | head -c 50000000 >/root/file; sync; echo 3 >/proc/sys/vm/drop_caches; sha256sum /root/file; dmesg -l err,crit\n");
+        guest.WaitFor("/root/file", 200, times: 3);
+        guest.Send("poweroff\n");
+        guest.ExpectExit(0, 120);
+        Assert.Contains("b6c28f6afef6516e5450ba91919cd024667b6033052a7ba66d9ba840226a75ec", guest.Output);
+        Assert.DoesNotContain("I/O error", guest.Output);
+        CheckFileSystem(image);
+    }
+
+    private static void CheckFileSystem(string image)
+    {
+        const long RootStart = 133120 * 512L;
+        Run("e2fsck", "-f", "-n", $"{image}?offset={RootStart}");
+    }
+
+    private static void Run(string program, params string[] arguments)
+    {
+        using var process = Process.Start(new ProcessStartInfo(program, arguments)
+        {
+            RedirectStandardOutput = true,
+            RedirectStandardError = true,
+            Environment = { ["PATH"] = "/usr/sbin:/sbin:" + Environment.GetEnvironmentVariable("PATH") },
+        })!;
+        var output = process.StandardOutput.ReadToEnd() + process.StandardError.ReadToEnd();
+        process.WaitForExit();
+        Assert.True(process.ExitCode == 0, $"{program}: {output}");
+    }
+}
