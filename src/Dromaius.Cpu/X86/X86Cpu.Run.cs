@@ -69,11 +69,18 @@ public sealed unsafe partial class X86Cpu : IEngineClient, ICodeFetcher
             {
                 Volatile.Write(ref State->Engine.ExitRequest, 0);
                 Interlocked.MemoryBarrier();
-                State->Engine.LastExit = 0; // an interrupt may change where it goes on
+                var (rip, codeBase, mode) = (State->Rip, State->CodeBase, State->Mode);
                 Lower(CpuRequest.Work);
                 if (Interlocked.Exchange(ref _kicked, 0) != 0)
+                {
+                    State->Engine.LastExit = 0;
                     return true;
+                }
+
                 ServicePending();
+                // An interrupt changes where it goes on; one that stays masked must not keep new code from being linked.
+                if (State->Rip != rip || State->CodeBase != codeBase || State->Mode != mode)
+                    State->Engine.LastExit = 0;
             }
 
             if (State->Halted != 0 || WaitingForStartUp)
