@@ -125,6 +125,9 @@ public sealed record MachineOptions
     /// <summary>Bytes of translated code to keep (<c>-accel tcg,tb-size=</c> in MiB), or null.</summary>
     public ulong? CodeCacheSize { get; init; }
 
+    /// <summary>Name generated code for the host's perf (<c>-perfmap</c>).</summary>
+    public bool PerfMap { get; init; }
+
     /// <summary>The <c>-cpu</c> string (<c>Haswell,+x2apic</c>), or null for the machine's own.</summary>
     public string? Cpu { get; init; }
     public SmpOption Smp { get; init; } = new();

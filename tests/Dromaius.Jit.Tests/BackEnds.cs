@@ -27,12 +27,14 @@ internal sealed unsafe class PlainInterpreter : IBackEnd
 internal sealed unsafe class OptimisedInterpreter : IBackEnd
 {
     private readonly Liveness _liveness = new();
+    private readonly ForwardVectors _forward = new();
 
     public string Name => "interpreter after passes";
 
     public UnitExit Run(IrBuilder b, void* state)
     {
         Coalesce.Run(b);
+        _forward.Run(b);
         _liveness.Run(b);
         return IrInterpreter.Compile(b).Run(state);
     }

@@ -25,7 +25,7 @@ internal sealed class X86Processors : IDisposable
         _cpus = new X86Cpu[topology.Cpus];
         _runners = new IVcpuRunner[topology.Cpus];
         _engine = new Engine(X86Layout.Layout, options.CodeCacheSize ?? DefaultCacheSize,
-            options.Accelerator == AcceleratorKind.Interpreter);
+            options.Accelerator == AcceleratorKind.Interpreter, options.PerfMap);
         for (var i = 0; i < _cpus.Length; i++)
         {
             var cpu = new X86Cpu(i, Model, machine.Memory, machine.Io, machine.VirtualClock)

@@ -28,7 +28,7 @@ internal static class AbsentOptions
         "watchdog-action", "virtioconsole", "tb-size", "incoming", "only-migratable", "chroot", "runas", "prom-env", "semihosting",
         "semihosting-config", "old-param", "writeconfig", "trace", "plugin", "qtest", "qtest-log", "async-teardown", "enable-fips", "dump-vmstate",
         "enable-sync-profile", "dfilter", "dtb", "kernel-irqchip", "curses", "sdl", "alt-grab", "ctrl-grab", "soundhw", "tdf", "no-kvm", "preconfig",
-        "g", "perfmap", "jitdump", "run-with",
+        "g", "jitdump", "run-with",
     ];
 
     private static void OnlyNone(Argument argument, string what)

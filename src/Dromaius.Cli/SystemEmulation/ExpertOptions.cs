@@ -19,6 +19,7 @@ internal static class ExpertOptions
         new("d", "item1,...", "enable logging of specified items (use '-d help' for a list of log items)", static (s, a) =>
             s.Log |= LogOption.Parse(a.Value)),
         new("D", "logfile", "output log to logfile (default stderr)", static (s, a) => s.LogFile = a.Value),
+        new("perfmap", null, "generate a /tmp/perf-${pid}.map file for perf", static (s, _) => s.PerfMap = true),
         new("enable-kvm", null, null, static (s, _) =>
             throw new UserErrorException("KVM is not available in this version (try -accel tcg)")),
         new("no-user-config", null, "do not load default user-provided config files at startup", static (_, _) => { }),

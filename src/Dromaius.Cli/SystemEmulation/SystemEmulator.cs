@@ -102,6 +102,7 @@ internal static class SystemEmulator
         Accelerator = settings.Accelerator,
         SingleThread = settings.SingleThread,
         CodeCacheSize = settings.CodeCacheSize,
+        PerfMap = settings.PerfMap,
         Cpu = settings.Cpu ?? Catalog.DefaultCpu,
         Smp = settings.Smp,
         RamSize = settings.RamSize,

@@ -26,6 +26,7 @@ internal sealed class SystemSettings
     public AcceleratorKind Accelerator { get; set; } = AcceleratorKind.Translator;
     public bool SingleThread { get; set; }
     public ulong? CodeCacheSize { get; set; }
+    public bool PerfMap { get; set; }
     public string? Cpu { get; set; }
     public SmpOption Smp { get; set; } = new();
     public Argument? SmpArgument { get; set; }

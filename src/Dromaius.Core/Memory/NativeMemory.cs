@@ -6,7 +6,7 @@ namespace Dromaius.Core.Memory;
 public static unsafe partial class NativeMemory
 {
     private const int ProtRead = 1, ProtWrite = 2, ProtExec = 4;
-    private const int MapShared = 1, MapPrivate = 2, MapAnonymousFlag = 0x20, MapNoReserve = 0x4000;
+    private const int MapShared = 1, MapPrivate = 2, MapAnonymousFlag = 0x20, MapNoReserve = 0x4000, MayMove = 1;
 
     /// <summary>Maps zeroed private memory, or returns null.</summary>
     public static void* MapAnonymous(nuint size)
@@ -18,24 +18,21 @@ public static unsafe partial class NativeMemory
     public static void Unmap(void* address, nuint size) => _ = munmap(address, size);
 
     /// <summary>Maps the same memory twice: once writable, once executable. Returns false when the host refuses.</summary>
-    public static bool TryMapDual(string name, nuint size, out byte* writable, out byte* executable)
+    /// <remarks>Shared anonymous memory, whose name in the process's maps lets perf look for a map of symbols.</remarks>
+    public static bool TryMapDual(nuint size, out byte* writable, out byte* executable)
     {
-        writable = executable = null;
-        var fd = memfd_create(name, 1);
-        if (fd < 0)
+        executable = null;
+        writable = (byte*)mmap(null, size, ProtRead | ProtWrite, MapShared | MapAnonymousFlag | MapNoReserve, -1, 0);
+        if (writable == (byte*)-1)
             return false;
-        try
-        {
-            if (ftruncate(fd, (nint)size) != 0)
-                return false;
-            writable = (byte*)mmap(null, size, ProtRead | ProtWrite, MapShared, fd, 0);
-            executable = (byte*)mmap(null, size, ProtRead | ProtExec, MapShared, fd, 0);
-            return writable != (byte*)-1 && executable != (byte*)-1;
-        }
-        finally
-        {
-            _ = close(fd);
-        }
+        // With an old length of 0 a shared mapping is not moved but made a second time.
+        executable = (byte*)mremap(writable, 0, size, MayMove);
+        if (executable != (byte*)-1 && mprotect(executable, size, ProtRead | ProtExec) == 0)
+            return true;
+        if (executable != (byte*)-1)
+            _ = munmap(executable, size);
+        _ = munmap(writable, size);
+        return false;
     }
 
     [LibraryImport("libc", SetLastError = true)]
@@ -44,12 +41,9 @@ public static unsafe partial class NativeMemory
     [LibraryImport("libc")]
     private static partial int munmap(void* addr, nuint length);
 
-    [LibraryImport("libc", StringMarshalling = StringMarshalling.Utf8)]
-    private static partial int memfd_create(string name, uint flags);
+    [LibraryImport("libc")]
+    private static partial void* mremap(void* address, nuint oldSize, nuint newSize, int flags);
 
     [LibraryImport("libc")]
-    private static partial int ftruncate(int fd, nint length);
-
-    [LibraryImport("libc")]
-    private static partial int close(int fd);
+    private static partial int mprotect(void* address, nuint size, int protection);
 }

@@ -71,7 +71,8 @@ public enum IrOp : byte
     /// <summary>Atomic compare (B) and swap (C) at A; result: the old value, zero-extended.</summary>
     GuestCas,
 
-    // Vectors. Sizes of loads and stores: D, Q, X, Y; loads clear the rest of the register.
+    // Vectors. Sizes of loads and stores: D, Q, X, Y; loads clear the rest of the register. Extra of VStState: the value has
+    // nothing beyond what is stored (set by passes).
     VLdState, VStState, VGuestLd, VGuestSt,
 
     /// <summary>Low W bits of an integer into a cleared vector; and back.</summary>

@@ -17,7 +17,7 @@ public sealed unsafe class CodeCache : IDisposable
     public CodeCache(ulong size)
     {
         Size = size;
-        if (!NativeMemory.TryMapDual("dromaius-code", (nuint)size, out _write, out _exec))
+        if (!NativeMemory.TryMapDual((nuint)size, out _write, out _exec))
             throw new UserErrorException("cannot map memory for generated code: Cannot allocate memory");
         _next = _keep = _write;
     }

@@ -81,6 +81,7 @@ public sealed unsafe class Engine : IDisposable
     private readonly List<IEngineClient> _clients = [];
     private readonly CodeCache _cache;
     private readonly X64Compiler? _compiler;
+    private readonly PerfMap? _perfMap;
     private readonly Lock _exclusive = new();
     private int _running;
     private int _idBase;
@@ -90,8 +91,10 @@ public sealed unsafe class Engine : IDisposable
     /// <param name="layout">The architecture's CPU state, with the slow paths of its memory.</param>
     /// <param name="cacheSize">Bytes of code memory (<c>-accel tcg,tb-size=</c>).</param>
     /// <param name="interpreter">Run the IR in C# instead of as host code.</param>
-    public Engine(GuestLayout layout, ulong cacheSize = 128UL << 20, bool interpreter = false)
+    /// <param name="perfMap">Tell the host's perf the names of units (<c>-perfmap</c>).</param>
+    public Engine(GuestLayout layout, ulong cacheSize = 128UL << 20, bool interpreter = false, bool perfMap = false)
     {
+        _perfMap = perfMap ? PerfMap.Create() : null;
         _cache = new CodeCache(interpreter ? 1 << 20 : cacheSize);
         if (!interpreter)
             _compiler = new X64Compiler(_cache, layout, layout.Memory!);
@@ -237,6 +240,7 @@ public sealed unsafe class Engine : IDisposable
         };
         _byId.Add(unit);
         _units[key] = unit;
+        _perfMap?.Add(code.Code, code.Length, key.CodeBase + key.Pc);
         AddToPage(unit, unit.Ram, offset);
         if (unit.Ram2 != null)
             AddToPage(unit, unit.Ram2, unit.Offset2);
@@ -432,5 +436,9 @@ public sealed unsafe class Engine : IDisposable
         }
     }
 
-    public void Dispose() => _cache.Dispose();
+    public void Dispose()
+    {
+        _cache.Dispose();
+        _perfMap?.Dispose();
+    }
 }

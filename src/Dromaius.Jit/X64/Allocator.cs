@@ -7,17 +7,15 @@ namespace Dromaius.Jit.X64;
 /// values may share (a copy costs nothing until one side changes). Pinned globals own their register for good. Other
 /// globals are stored only when they must be: at joins, exits and calls, or in the cold path of an access that faults.
 /// </summary>
-internal sealed class Allocator(Assembler asm)
+internal sealed partial class Allocator(Assembler asm)
 {
     /// <summary>Fixed registers of pinned globals, in order; those not used are temporaries.</summary>
     private static readonly Reg[] PinOrder = [Reg.Rax, Reg.Rcx, Reg.Rdx, Reg.Rbx, Reg.R8, Reg.R9, Reg.Rsi, Reg.Rdi];
 
     public const Reg State = Reg.Rbp;
-    private const int VecCount = 14; // XMM14 and XMM15 are scratch
     private const byte HasMem = 1, HasConst = 2;
 
     private readonly int[] _first = new int[16];
-    private readonly int[] _vecOwner = new int[16];
     private sbyte[] _reg = [];
     private byte[] _flags = [];
     private ulong[] _const = [];
@@ -30,7 +28,6 @@ internal sealed class Allocator(Assembler asm)
     private int _pinnedMask;
     private int _tempMask;
     private int _locked;
-    private int _vecLocked;
     private ulong _spillUsed;
     private int _globals;
 
@@ -73,6 +70,7 @@ internal sealed class Allocator(Assembler asm)
         Array.Fill(_lastNeed, -1, 0, n);
         Array.Fill(_first, -1);
         Array.Fill(_vecOwner, -1);
+        _inState.Clear();
         _pinnedMask = 0;
         _locked = 0;
         _vecLocked = 0;
@@ -487,7 +485,10 @@ internal sealed class Allocator(Assembler asm)
         if (!v.IsValue || v.Id < _globals || _lastNeed[v.Id] > At)
             return;
         if (_b.TypeOf(v) == ValType.Vec)
+        {
             ReleaseVec(v.Id);
+            ForgetInState(v.Id);
+        }
         else
             Detach(v.Id);
         if (_spill[v.Id] >= 0)
@@ -575,6 +576,8 @@ internal sealed class Allocator(Assembler asm)
             _vecOwner[r] = -1;
         }
 
+        _inState.Clear();
+
         for (var g = 0; g < _globals; g++)
         {
             _flags[g] = HasMem;
@@ -596,123 +599,5 @@ internal sealed class Allocator(Assembler asm)
         }
 
         return n;
-    }
-
-    // Vectors: one owner a register, no sharing.
-
-    public int UseVec(Val v)
-    {
-        var id = v.Id;
-        if (_reg[id] < 0)
-        {
-            var x = TakeVec();
-            LoadVec(x, Home(id));
-            _vecOwner[x] = id;
-            _reg[id] = (sbyte)x;
-        }
-
-        _vecLocked |= 1 << _reg[id];
-        return _reg[id];
-    }
-
-    public int TargetVec(Val reuse = default)
-    {
-        if (reuse.IsValue && _reg[reuse.Id] >= 0 && !LiveAfter(reuse.Id))
-            return _reg[reuse.Id];
-        var x = TakeVec();
-        _vecLocked |= 1 << x;
-        return x;
-    }
-
-    public void DefineVec(Val dst, int x, int lastNeed)
-    {
-        if (_vecOwner[x] >= 0)
-            _reg[_vecOwner[x]] = -1;
-        ReleaseVec(dst.Id);
-        _vecOwner[x] = dst.Id;
-        _reg[dst.Id] = (sbyte)x;
-        _flags[dst.Id] = 0;
-        _lastNeed[dst.Id] = lastNeed;
-    }
-
-    private void ReleaseVec(int id)
-    {
-        if (_reg[id] >= 0)
-            _vecOwner[_reg[id]] = -1;
-        _reg[id] = -1;
-    }
-
-    private int TakeVec()
-    {
-        var best = -1;
-        var far = -1;
-        for (var x = 0; x < VecCount; x++)
-        {
-            if ((_vecLocked & 1 << x) != 0)
-                continue;
-            var v = _vecOwner[x];
-            if (v < 0 || !LiveNow(v))
-            {
-                if (v >= 0)
-                    ReleaseVec(v);
-                return x;
-            }
-
-            if (_lastNeed[v] > far)
-                (best, far) = (x, _lastNeed[v]);
-        }
-
-        SpillVec(best);
-        return best;
-    }
-
-    private void SpillVec(int x)
-    {
-        var v = _vecOwner[x];
-        if ((_flags[v] & HasMem) == 0)
-            StoreVec(Home(v), x);
-        _flags[v] |= HasMem;
-        ReleaseVec(v);
-    }
-
-    /// <summary>Before a call: every live vector to its home.</summary>
-    public void SpillVectors()
-    {
-        for (var x = 0; x < VecCount; x++)
-        {
-            if (_vecOwner[x] >= 0 && LiveNow(_vecOwner[x]))
-                SpillVec(x);
-            else if (_vecOwner[x] >= 0)
-                ReleaseVec(_vecOwner[x]);
-        }
-    }
-
-    /// <summary>Vectors that live across the current operation: register and home, for its cold path.</summary>
-    public int LiveVectors(Span<(int Xmm, Mem Home)> into)
-    {
-        var n = 0;
-        for (var x = 0; x < VecCount; x++)
-        {
-            if (_vecOwner[x] >= 0 && LiveNow(_vecOwner[x]))
-                into[n++] = (x, Home(_vecOwner[x]));
-        }
-
-        return n;
-    }
-
-    public void StoreVec(in Mem m, int x)
-    {
-        if (HostFeatures.Avx)
-            asm.VexRM(1, 0, 0x11, false, true, x, 0, m);
-        else
-            asm.SseRM(1, 0, 0x11, false, x, m);
-    }
-
-    public void LoadVec(int x, in Mem m)
-    {
-        if (HostFeatures.Avx)
-            asm.VexRM(1, 0, 0x10, false, true, x, 0, m);
-        else
-            asm.SseRM(1, 0, 0x10, false, x, m);
     }
 }

@@ -44,7 +44,7 @@ internal static unsafe class HostFeatures
     private static uint Xcr0()
     {
         ReadOnlySpan<byte> code = [0x31, 0xC9, 0x0F, 0x01, 0xD0, 0xC3]; // xor ecx,ecx; xgetbv; ret
-        if (!NativeMemory.TryMapDual("dromaius-probe", 4096, out var writable, out var executable))
+        if (!NativeMemory.TryMapDual(4096, out var writable, out var executable))
             return 0;
         code.CopyTo(new Span<byte>(writable, code.Length));
         var value = ((delegate* unmanaged<uint>)executable)();

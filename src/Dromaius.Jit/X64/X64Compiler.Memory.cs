@@ -10,7 +10,7 @@ internal sealed unsafe partial class X64Compiler
     private const int TagRead = 0, TagWrite = 8, Addend = 16;
 
     private readonly (int Global, Reg Reg, ulong Const)[] _dirty = new (int, Reg, ulong)[64];
-    private readonly (int Xmm, Mem Home)[] _vectors = new (int, Mem)[16];
+    private readonly SavedVector[] _vectors = new SavedVector[16];
 
     private void EmitMemory(ref IrInsn i)
     {
@@ -93,7 +93,7 @@ internal sealed unsafe partial class X64Compiler
         return n == 0 ? [] : _dirty.AsSpan(0, n).ToArray();
     }
 
-    private (int, Mem)[] LiveVectors()
+    private SavedVector[] LiveVectors()
     {
         var n = _alloc.LiveVectors(_vectors);
         return n == 0 ? [] : _vectors.AsSpan(0, n).ToArray();
@@ -229,8 +229,12 @@ internal sealed unsafe partial class X64Compiler
         var width = (int)c.Access.Width;
         if (c.Op == IrOp.VGuestSt)
             VecMemory(width, c.Xmm, Eng(EngineOffsets.Bounce), true);
-        foreach (var (xmm, home) in c.Vectors)
-            _alloc.StoreVec(home, xmm);
+        foreach (var saved in c.Vectors)
+        {
+            if (saved.Store)
+                _alloc.StoreVec(saved.Home, saved.Xmm);
+        }
+
         _asm.CallTo(c.Op switch
         {
             IrOp.GuestLd => _thunks.Load,
@@ -240,8 +244,8 @@ internal sealed unsafe partial class X64Compiler
             IrOp.VGuestLd => _thunks.VecLoad,
             _ => _thunks.VecStore,
         });
-        foreach (var (xmm, home) in c.Vectors)
-            _alloc.LoadVec(xmm, home);
+        foreach (var saved in c.Vectors)
+            _alloc.LoadVec(saved.Xmm, saved.Home, saved.Width);
         if (c.Result != Reg.None)
             _asm.Load(3, c.Result, Eng(EngineOffsets.Result));
         if (c.Op == IrOp.VGuestLd)

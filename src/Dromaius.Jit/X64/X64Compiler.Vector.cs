@@ -47,11 +47,18 @@ internal sealed unsafe partial class X64Compiler
                     var x = _alloc.TargetVec();
                     VecMemory((int)i.Width, x, StateAt(i.Imm), false);
                     _alloc.DefineVec(i.Dst, x, i.LastNeed);
+                    _alloc.IsInState(i.Dst, (int)i.Imm, i.Width);
                     break;
                 }
             case IrOp.VStState:
-                VecMemory((int)i.Width, _alloc.UseVec(i.A), StateAt(i.Imm), true);
-                break;
+                {
+                    var x = _alloc.UseVec(i.A);
+                    _alloc.StateChanges((int)i.Imm, 1 << (int)i.Width);
+                    VecMemory((int)i.Width, x, StateAt(i.Imm), true);
+                    if (i.Extra != 0)
+                        _alloc.IsInState(i.A, (int)i.Imm, i.Width);
+                    break;
+                }
             case IrOp.VFromInt:
                 {
                     var r = _alloc.Use(i.A);

@@ -28,6 +28,7 @@ internal sealed unsafe partial class X64Compiler
     private readonly Reg[] _pin;
     private readonly Thunks _thunks;
     private readonly Liveness _liveness = new();
+    private readonly ForwardVectors _forward = new();
     private readonly List<ColdPath> _cold = [];
     private readonly List<(nint Rel32, int Label)> _jumps = [];
     private nint[] _labels = new nint[64];
@@ -84,6 +85,7 @@ internal sealed unsafe partial class X64Compiler
             _labels = new nint[b.LabelCount * 2];
         Array.Clear(_labels);
         Coalesce.Run(b);
+        _forward.Run(b);
         _liveness.Run(b);
         _alloc.Begin(b, _pin, _liveness.GlobalsAtEntry);
         _asm.Begin(_cache.Next, _cache.End, _cache.ExecDelta);
@@ -290,6 +292,7 @@ internal sealed unsafe partial class X64Compiler
     private void EmitStoreState(ref IrInsn i)
     {
         var m = StateAt(i.Imm);
+        _alloc.StateChanges((int)i.Imm, 1 << (int)i.Width);
         if (_alloc.TryConst(i.A, out var c))
         {
             if (i.Width == W.Q)
@@ -416,7 +419,7 @@ internal sealed unsafe partial class X64Compiler
         public ulong ValueConst;
         public int Xmm;
         public (int Global, Reg Reg, ulong Const)[] Dirty = [];
-        public (int Xmm, Mem Home)[] Vectors = [];
+        public SavedVector[] Vectors = [];
     }
 
     private void EmitCold(ColdPath c)

@@ -15,7 +15,7 @@ internal sealed unsafe class HostFpu
 
     public HostFpu()
     {
-        if (!NativeMemory.TryMapDual("host-fpu", CodeSize, out _writable, out _executable))
+        if (!NativeMemory.TryMapDual(CodeSize, out _writable, out _executable))
             throw new InvalidOperationException("no executable memory");
     }
 

@@ -214,7 +214,7 @@ public sealed unsafe class XStateTests : IDisposable
     /// <summary>Code between saving and restoring MXCSR and the vector registers' upper halves.</summary>
     private static delegate* unmanaged<byte*, byte*, void> Compile(ReadOnlySpan<byte> body)
     {
-        if (!NativeMemory.TryMapDual("xstate", 4096, out var writable, out var executable))
+        if (!NativeMemory.TryMapDual(4096, out var writable, out var executable))
             throw new InvalidOperationException("no executable memory");
         // sub rsp, 8; stmxcsr [rsp]; body; fninit; ldmxcsr [rsp]; add rsp, 8; vzeroupper; ret
         byte[] code =

@@ -17,7 +17,7 @@ internal sealed unsafe class HostVector
 
     public HostVector()
     {
-        if (!NativeMemory.TryMapDual("host-vector", CodeSize, out _writable, out _executable))
+        if (!NativeMemory.TryMapDual(CodeSize, out _writable, out _executable))
             throw new InvalidOperationException("no executable memory");
     }
 

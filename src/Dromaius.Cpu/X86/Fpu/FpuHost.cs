@@ -44,7 +44,7 @@ internal static unsafe class FpuHost
     private static byte* Build()
     {
         if (RuntimeInformation.ProcessArchitecture != Architecture.X64 || OperatingSystem.IsWindows()
-            || !NativeMemory.TryMapDual("dromaius-x87", CodeSize, out var writable, out var executable))
+            || !NativeMemory.TryMapDual(CodeSize, out var writable, out var executable))
             return null;
         for (var operation = Operation.Add; operation <= Operation.Tangent; operation++)
             Emit(operation, new Span<byte>(writable + (int)operation * SlotSize, SlotSize));
