@@ -27,6 +27,7 @@ internal sealed unsafe class PlainInterpreter : IBackEnd
 internal sealed unsafe class OptimisedInterpreter : IBackEnd
 {
     private readonly Liveness _liveness = new();
+    private readonly Addresses _addresses = new();
     private readonly ForwardVectors _forward = new();
 
     public string Name => "interpreter after passes";
@@ -34,6 +35,7 @@ internal sealed unsafe class OptimisedInterpreter : IBackEnd
     public UnitExit Run(IrBuilder b, void* state)
     {
         Coalesce.Run(b);
+        _addresses.Run(b);
         _forward.Run(b);
         _liveness.Run(b);
         return IrInterpreter.Compile(b).Run(state);

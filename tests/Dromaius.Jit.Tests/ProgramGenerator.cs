@@ -14,6 +14,7 @@ internal sealed class ProgramGenerator(Random random, IrBuilder b)
     ];
 
     private readonly List<Val> _ints = [];
+    private readonly List<Val> _roots = [];
 
     /// <summary>Vector temporaries, and whether all 256 bits are defined.</summary>
     private readonly List<(Val Val, bool Full)> _vectors = [];
@@ -87,6 +88,7 @@ internal sealed class ProgramGenerator(Random random, IrBuilder b)
     {
         b.Label(label);
         _ints.Clear();
+        _roots.Clear();
         _vectors.Clear();
     }
 
@@ -261,6 +263,18 @@ internal sealed class ProgramGenerator(Random random, IrBuilder b)
         var page = random.Next(20) == 0 ? (ulong)random.Next(16) : (ulong)random.Next(10);
         var offset = random.Next(6) == 0 ? 0x1000UL - (ulong)random.Next(1, 32) : (ulong)random.Next(0x1000);
         var address = b.Const(page * 0x1000 + offset);
+        if (random.Next(3) == 0)
+        {
+            // Close to an earlier one: addresses that share a root.
+            if (_roots.Count == 0 || random.Next(4) == 0)
+                _roots.Add(random.Next(2) == 0 ? b.Copy(address) : b.Add(W.Q, b.And(W.Q, Int(), b.Const(0x38UL)), address));
+            var distance = random.Next(-40, 200);
+            var near = b.Add(W.Q, _roots[random.Next(_roots.Count)], b.Const(distance));
+            if (random.Next(4) == 0)
+                _roots.Add(near);
+            return near;
+        }
+
         return random.Next(3) switch
         {
             0 => address,

@@ -51,7 +51,7 @@ internal unsafe struct InterpretedOp
     /// <summary>Conditions: left shift that brings the operands to the top of 64 bits. Others: a <c>W</c>.</summary>
     public byte Shape;
 
-    /// <summary>State offset, branch target (index of an operation), vector kind or the exit's kind.</summary>
+    /// <summary>State offset, distance of an access from its address, branch target (index of an operation), vector kind or the exit's kind.</summary>
     public int Aux;
     public int Dst, A, B, C, D;
 

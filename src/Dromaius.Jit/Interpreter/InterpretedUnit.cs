@@ -97,7 +97,7 @@ public sealed unsafe class InterpretedUnit
                 case Code.GuestLd:
                 {
                     var access = new PackedAccess((ulong)ip->Ptr);
-                    var address = R(bases, ip->A);
+                    var address = R(bases, ip->A) + (ulong)ip->Aux;
                     ulong value;
                     var host = GuestAccess.Find(engine, access, address, false);
                     if (host != null)
@@ -117,7 +117,7 @@ public sealed unsafe class InterpretedUnit
                 case Code.GuestSt:
                 {
                     var access = new PackedAccess((ulong)ip->Ptr);
-                    var address = R(bases, ip->A);
+                    var address = R(bases, ip->A) + (ulong)ip->Aux;
                     var value = R(bases, ip->B);
                     var host = GuestAccess.Find(engine, access, address, true);
                     if (host != null)
@@ -136,7 +136,7 @@ public sealed unsafe class InterpretedUnit
                 case Code.GuestRmw:
                 {
                     var access = new PackedAccess((ulong)ip->Ptr);
-                    var address = R(bases, ip->A);
+                    var address = R(bases, ip->A) + (ulong)ip->Aux;
                     var operand = R(bases, ip->B);
                     ulong old;
                     var host = GuestAccess.FindAligned(engine, access, address);
@@ -158,7 +158,7 @@ public sealed unsafe class InterpretedUnit
                 case Code.GuestCas:
                 {
                     var access = new PackedAccess((ulong)ip->Ptr);
-                    var address = R(bases, ip->A);
+                    var address = R(bases, ip->A) + (ulong)ip->Aux;
                     var expected = R(bases, ip->B);
                     var desired = R(bases, ip->C);
                     ulong old;
@@ -186,7 +186,7 @@ public sealed unsafe class InterpretedUnit
                 case Code.VGuestLd:
                 {
                     var access = new PackedAccess((ulong)ip->Ptr);
-                    var address = R(bases, ip->A);
+                    var address = R(bases, ip->A) + (ulong)ip->Aux;
                     var host = GuestAccess.Find(engine, access, address, false);
                     if (host == null)
                     {
@@ -204,7 +204,7 @@ public sealed unsafe class InterpretedUnit
                 case Code.VGuestSt:
                 {
                     var access = new PackedAccess((ulong)ip->Ptr);
-                    var address = R(bases, ip->A);
+                    var address = R(bases, ip->A) + (ulong)ip->Aux;
                     var host = GuestAccess.Find(engine, access, address, true);
                     if (host != null)
                         GuestAccess.Copy(host, P(bases, ip->B), access.Size);

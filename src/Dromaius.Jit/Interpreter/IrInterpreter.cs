@@ -197,6 +197,7 @@ public static unsafe class IrInterpreter
             if (b.Layout.Memory == null)
                 throw new InvalidOperationException("the layout has no slow paths of guest memory");
             o.Ptr = (void*)PackedAccess.Of(i).Bits;
+            o.Aux = (int)i.Imm;
             o.Imm = _pc;
         }
 

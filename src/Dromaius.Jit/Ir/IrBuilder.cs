@@ -372,6 +372,7 @@ public sealed class IrBuilder
         i.Extra = 0;
         i.Aux = 0;
         i.Imm = 0;
+        i.Group = 0;
         i.Dst = dst;
         i.A = a;
         i.B = b;

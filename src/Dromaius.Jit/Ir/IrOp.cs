@@ -62,7 +62,7 @@ public enum IrOp : byte
     // CPU state by byte offset (Imm), for what is not a global. Loads zero-extend.
     LdState, StState,
 
-    // Guest memory at virtual address A. Faults are precise: no global may have been changed by this instruction before.
+    // Guest memory at virtual address A plus Imm (32 bits, signed). Faults are precise: no global may have been changed by this instruction before.
     GuestLd, GuestSt,
 
     /// <summary>Atomic read-modify-write at A with operand B, result: the old value (kind in Aux).</summary>
@@ -158,6 +158,9 @@ public struct IrInsn
     public Val Dst;
     public Val A, B, C, D;
     public ulong Imm;
+
+    /// <summary>Guest accesses: set by a pass on those that lie close together; and how far from the group's first.</summary>
+    public int Group, Delta;
 
     /// <summary>Set by the liveness pass: the last operation that needs what this one defines.</summary>
     public int LastNeed;

@@ -75,7 +75,11 @@ public static class IrPrinter
             case IrOp.VGuestLd:
             case IrOp.VGuestSt:
                 var op = MemOp.Unpack(i.Aux);
+                if (i.Imm != 0)
+                    Item(text, string.Create(CultureInfo.InvariantCulture, $"{(long)i.Imm:+0;-0}"), ref first);
                 Item(text, string.Create(CultureInfo.InvariantCulture, $"mmu={op.MmuIndex}"), ref first);
+                if (i.Group != 0)
+                    Item(text, string.Create(CultureInfo.InvariantCulture, $"group={i.Group}"), ref first);
                 if (op.AlignMask != 0)
                     Item(text, string.Create(CultureInfo.InvariantCulture, $"align={op.AlignMask + 1}"), ref first);
                 break;

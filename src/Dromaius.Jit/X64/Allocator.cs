@@ -45,13 +45,14 @@ internal sealed partial class Allocator(Assembler asm)
         return map;
     }
 
-    public void Begin(IrBuilder b, Reg[] pinMap, ReadOnlySpan<int> needAtEntry)
+    public void Begin(IrBuilder b, Reg[] pinMap, ReadOnlySpan<int> needAtEntry, int groups)
     {
         _b = b;
         _layout = b.Layout;
         _pin = pinMap;
         _globals = b.GlobalCount;
-        var n = b.ValueCount;
+        _firstGroupValue = b.ValueCount;
+        var n = b.ValueCount + 2 * (groups + 1);
         if (_reg.Length < n)
         {
             n *= 2;
@@ -61,7 +62,7 @@ internal sealed partial class Allocator(Assembler asm)
             _next = new int[n];
             _spill = new int[n];
             _lastNeed = new int[n];
-            n = b.ValueCount;
+            n = b.ValueCount + 2 * (groups + 1);
         }
 
         Array.Fill(_reg, (sbyte)-1, 0, n);
@@ -218,6 +219,12 @@ internal sealed partial class Allocator(Assembler asm)
         while (_first[r] >= 0)
         {
             var v = _first[r];
+            if (v >= _firstGroupValue)
+            {
+                DropGroup((v - _firstGroupValue) / 2);
+                continue;
+            }
+
             if (LiveNow(v))
                 SaveHome(v);
             Detach(v);

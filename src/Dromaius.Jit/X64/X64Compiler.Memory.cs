@@ -12,16 +12,116 @@ internal sealed unsafe partial class X64Compiler
     private readonly (int Global, Reg Reg, ulong Const)[] _dirty = new (int, Reg, ulong)[64];
     private readonly SavedVector[] _vectors = new SavedVector[16];
 
+    // Of each group: the distance of the access whose check is in force from the group's first, and whether it allows stores.
+    private int[] _groupAnchor = new int[64];
+    private bool[] _groupWritable = new bool[64];
+
     private void EmitMemory(ref IrInsn i)
     {
         var access = PackedAccess.Of(i);
         var isStore = i.Op is not (IrOp.GuestLd or IrOp.VGuestLd);
-        var address = _alloc.Use(i.A);
         var cold = new ColdPath
         {
-            Kind = ColdKind.Memory, Op = i.Op, Access = access, Address = address, Pc = _pc, ValueReg = Reg.None,
-            Value2Reg = Reg.None, Result = Reg.None,
+            Kind = ColdKind.Memory, Op = i.Op, Access = access, Address = Reg.None, Displacement = (int)i.Imm, Pc = _pc,
+            ValueReg = Reg.None, Value2Reg = Reg.None, Result = Reg.None, GroupOffset = Reg.None,
+            AddressHome = new Mem(Reg.None, 0),
         };
+        if (i.Group != 0 && (_groupWritable[i.Group] || !isStore) && _alloc.TryGroup(i.Group, out var offset, out var page))
+            EmitShared(ref i, cold, access, offset, page);
+        else if (i.Op is IrOp.GuestRmw or IrOp.GuestCas)
+            EmitAtomic(ref i, cold, access);
+        else
+            EmitChecked(ref i, cold, access, isStore);
+        _cold.Add(cold);
+    }
+
+    /// <summary>An access close to one that was checked: it only must not leave the page.</summary>
+    private void EmitShared(ref IrInsn i, ColdPath cold, PackedAccess access, Reg offset, Reg page)
+    {
+        if (i.A.IsConst)
+            cold.AddressConst = _b.ConstValue(i.A);
+        else if (_alloc.TryMemory(i.A, out var home))
+            cold.AddressHome = home;
+        else
+            cold.Address = _alloc.Use(i.A);
+        UseValue(ref i, cold);
+        var distance = i.Delta - _groupAnchor[i.Group];
+        var limit = (1 << PageShift) - access.Size;
+        var low = distance < 0 ? _alloc.Scratch() : Reg.None;
+        var result = i.Op == IrOp.GuestLd ? _alloc.Target(i.Dst) : Reg.None;
+        var x = i.Op == IrOp.VGuestLd ? _alloc.TargetVec() : -1;
+        cold.Dirty = Snapshot();
+        cold.Vectors = LiveVectors();
+        if (distance < 0)
+        {
+            _asm.Lea(2, low, new Mem(offset, distance));
+            _asm.OpImm(Alu.Cmp, 2, low, limit);
+        }
+        else
+            _asm.OpImm(Alu.Cmp, 2, offset, limit - distance);
+        cold.Jump = (nint)_asm.Jcc(Cc.A);
+        Access(ref i, cold, new Mem(page, distance), result, x);
+    }
+
+    private void EmitChecked(ref IrInsn i, ColdPath cold, PackedAccess access, bool isStore)
+    {
+        var address = cold.Address = _alloc.Use(i.A);
+        UseValue(ref i, cold);
+
+        // Every register is chosen before the check: the cold path joins behind it and must find the same assignment.
+        if (i.Group != 0)
+            _alloc.DropGroup(i.Group);
+        var host = _alloc.Scratch();
+        var tag = _alloc.Scratch();
+        var grouped = i.Group != 0 && _addresses.LastOf(i.Group) > _alloc.At;
+        var result = i.Op != IrOp.GuestLd ? Reg.None : grouped || _alloc.IsPinned(i.Dst) ? _alloc.Target(i.Dst) : host;
+        var x = i.Op == IrOp.VGuestLd ? _alloc.TargetVec() : -1;
+        cold.Dirty = Snapshot();
+        cold.Vectors = LiveVectors();
+        var writable = isStore || (grouped && StoresNext(i));
+        EmitTlbCheck(access, address, cold.Displacement, host, tag, writable ? TagWrite : TagRead);
+        cold.Jump = (nint)_asm.Jcc(Cc.Ne);
+        _asm.Load(3, tag, new Mem(host, Addend));
+        if (!grouped)
+        {
+            Access(ref i, cold, new Mem(tag, cold.Displacement, address), result, x);
+            return;
+        }
+
+        EmitGroup(cold, host, tag);
+        cold.GroupOffset = host;
+        cold.GroupHost = tag;
+        cold.Slot = writable ? TagWrite : TagRead;
+        _groupAnchor[i.Group] = i.Delta;
+        _groupWritable[i.Group] = writable;
+        _alloc.KeepGroup(i.Group, host, tag, _addresses.LastOf(i.Group));
+        Access(ref i, cold, new Mem(tag, 0), result, x);
+    }
+
+    /// <summary>From the addend in <paramref name="page"/>: the host address there, and the offset in the page.</summary>
+    private void EmitGroup(ColdPath c, Reg offset, Reg page)
+    {
+        Displaced(offset, c.Address, c.Displacement);
+        _asm.Op(Alu.Add, 3, page, offset);
+        _asm.OpImm(Alu.And, 2, offset, (1 << PageShift) - 1);
+    }
+
+    /// <summary>The same guest instruction stores where it loads: it needs permission to write at once.</summary>
+    private bool StoresNext(in IrInsn load)
+    {
+        var insns = _b.Insns;
+        for (var j = _alloc.At + 1; j < insns.Length && insns[j].Op != IrOp.InsnStart; j++)
+        {
+            if (insns[j].Op is IrOp.GuestSt or IrOp.VGuestSt && insns[j].Group == load.Group && insns[j].Delta == load.Delta)
+                return true;
+        }
+
+        return false;
+    }
+
+    /// <summary>The operands beside the address.</summary>
+    private void UseValue(ref IrInsn i, ColdPath cold)
+    {
         if (i.Op == IrOp.VGuestSt)
             cold.Xmm = _alloc.UseVec(i.B);
         else if (i.Op == IrOp.GuestSt && _alloc.TryImm(i.B, i.Width, out var imm))
@@ -30,61 +130,57 @@ internal sealed unsafe partial class X64Compiler
             cold.ValueReg = _alloc.Use(i.B);
         if (!i.C.IsNone)
             cold.Value2Reg = _alloc.Use(i.C);
+    }
 
-        // Every register is chosen before the check: the cold path joins behind it and must find the same assignment.
-        var host = _alloc.Scratch();
-        var tag = _alloc.Scratch();
-        var result = i.Op == IrOp.GuestLd ? _alloc.IsPinned(i.Dst) ? _alloc.Target(i.Dst) : host : Reg.None;
-        var x = i.Op == IrOp.VGuestLd ? _alloc.TargetVec() : -1;
-        var rax = i.Op == IrOp.GuestCas || (i.Op == IrOp.GuestRmw && (RmwKind)i.Extra > RmwKind.Add)
-            ? _alloc.Scratch() : Reg.None;
-        var next = i.Op == IrOp.GuestRmw && rax != Reg.None ? _alloc.Scratch() : Reg.None;
-        cold.Dirty = Snapshot();
-        cold.Vectors = LiveVectors();
-        EmitTlbCheck(access, address, host, tag, isStore ? TagWrite : TagRead);
-        cold.Jump = (nint)_asm.Jcc(Cc.Ne);
-        _asm.Load(3, tag, new Mem(host, Addend));
+    /// <summary>The access itself, once its host address is known.</summary>
+    private void Access(ref IrInsn i, ColdPath cold, in Mem m, Reg result, int x)
+    {
         switch (i.Op)
         {
             case IrOp.GuestLd:
-                {
-                    _asm.Load((int)i.Width, result, new Mem(tag, 0, address));
-                    cold.Result = result;
-                    cold.Back = (nint)_asm.Position;
-                    _alloc.Define(i.Dst, result, i.LastNeed);
-                    break;
-                }
-            case IrOp.GuestSt:
-                {
-                    var m = new Mem(tag, 0, address);
-                    if (cold.ValueReg == Reg.None)
-                        _asm.StoreImm((int)i.Width, m, (int)cold.ValueConst);
-                    else
-                        _asm.Store((int)i.Width, m, cold.ValueReg);
-                    cold.Back = (nint)_asm.Position;
-                    break;
-                }
-            case IrOp.GuestRmw:
-                EmitRmw(ref i, cold, address, host, tag, rax, next);
+                _asm.Load((int)i.Width, result, m);
+                cold.Result = result;
+                cold.Back = (nint)_asm.Position;
+                _alloc.Define(i.Dst, result, i.LastNeed);
                 break;
-            case IrOp.GuestCas:
-                EmitCas(ref i, cold, address, host, tag, rax);
+            case IrOp.GuestSt:
+                if (cold.ValueReg == Reg.None)
+                    _asm.StoreImm((int)i.Width, m, (int)cold.ValueConst);
+                else
+                    _asm.Store((int)i.Width, m, cold.ValueReg);
+                cold.Back = (nint)_asm.Position;
                 break;
             case IrOp.VGuestLd:
-                {
-                    VecMemory((int)i.Width, x, new Mem(tag, 0, address), false);
-                    cold.Xmm = x;
-                    cold.Back = (nint)_asm.Position;
-                    _alloc.DefineVec(i.Dst, x, i.LastNeed);
-                    break;
-                }
+                VecMemory((int)i.Width, x, m, false);
+                cold.Xmm = x;
+                cold.Back = (nint)_asm.Position;
+                _alloc.DefineVec(i.Dst, x, i.LastNeed);
+                break;
             default:
-                VecMemory((int)i.Width, cold.Xmm, new Mem(tag, 0, address), true);
+                VecMemory((int)i.Width, cold.Xmm, m, true);
                 cold.Back = (nint)_asm.Position;
                 break;
         }
+    }
 
-        _cold.Add(cold);
+    private void EmitAtomic(ref IrInsn i, ColdPath cold, PackedAccess access)
+    {
+        var address = cold.Address = _alloc.Use(i.A);
+        UseValue(ref i, cold);
+        var host = _alloc.Scratch();
+        var tag = _alloc.Scratch();
+        var rax = i.Op == IrOp.GuestCas || (RmwKind)i.Extra > RmwKind.Add ? _alloc.Scratch() : Reg.None;
+        var next = i.Op == IrOp.GuestRmw && rax != Reg.None ? _alloc.Scratch() : Reg.None;
+        cold.Dirty = Snapshot();
+        cold.Vectors = LiveVectors();
+        EmitTlbCheck(access, address, cold.Displacement, host, tag, TagWrite);
+        cold.Jump = (nint)_asm.Jcc(Cc.Ne);
+        _asm.Load(3, tag, new Mem(host, Addend));
+        _asm.Lea(3, host, new Mem(tag, cold.Displacement, address));
+        if (i.Op == IrOp.GuestCas)
+            EmitCas(ref i, cold, host, tag, rax);
+        else
+            EmitRmw(ref i, cold, host, tag, rax, next);
     }
 
     private (int, Reg, ulong)[] Snapshot()
@@ -103,28 +199,33 @@ internal sealed unsafe partial class X64Compiler
     /// Leaves the TLB entry in <paramref name="host"/> and the comparison of its tag in the flags. An access that crosses a page
     /// or is misaligned where it must not be fails the comparison.
     /// </summary>
-    private void EmitTlbCheck(PackedAccess access, Reg address, Reg host, Reg tag, int tagOffset)
+    private void EmitTlbCheck(PackedAccess access, Reg address, int displacement, Reg host, Reg tag, int tagOffset)
     {
         var table = EngineOffsets.Tlb + 16 * access.MmuIndex;
-        _asm.Mov(3, host, address);
+        var last = access.AlignMask != 0 ? displacement : displacement + access.Size - 1;
+        Displaced(host, address, displacement);
         _asm.ShiftImm(Shift.Shr, 3, host, PageShift - TlbEntryShift);
         _asm.Op(Alu.And, 3, host, Eng(table));
         _asm.Op(Alu.Add, 3, host, Eng(table + 8));
-        if (access.AlignMask != 0 || access.Size == 1)
-            _asm.Mov(3, tag, address);
-        else
-            _asm.Lea(3, tag, new Mem(address, access.Size - 1));
+        Displaced(tag, address, last);
         _asm.OpImm(Alu.And, 3, tag, -(1 << PageShift) | (int)access.AlignMask);
         _asm.Op(Alu.Cmp, 3, tag, new Mem(host, tagOffset));
     }
 
-    /// <summary>Atomic read-modify-write with the host's own; the TLB entry's addend is in <paramref name="tag"/>.</summary>
-    private void EmitRmw(ref IrInsn i, ColdPath cold, Reg address, Reg host, Reg tag, Reg rax, Reg next)
+    private void Displaced(Reg d, Reg address, int displacement)
+    {
+        if (displacement == 0)
+            _asm.Mov(3, d, address);
+        else
+            _asm.Lea(3, d, new Mem(address, displacement));
+    }
+
+    /// <summary>Atomic read-modify-write with the host's own; the host address is in <paramref name="host"/>.</summary>
+    private void EmitRmw(ref IrInsn i, ColdPath cold, Reg host, Reg tag, Reg rax, Reg next)
     {
         var w = (int)i.Width;
         var m = new Mem(host, 0);
         var old = tag;
-        _asm.Lea(3, host, new Mem(tag, 0, address));
         switch ((RmwKind)i.Extra)
         {
             case RmwKind.Exchange:
@@ -156,10 +257,9 @@ internal sealed unsafe partial class X64Compiler
         FinishAtomic(ref i, cold, old);
     }
 
-    private void EmitCas(ref IrInsn i, ColdPath cold, Reg address, Reg host, Reg tag, Reg rax)
+    private void EmitCas(ref IrInsn i, ColdPath cold, Reg host, Reg tag, Reg rax)
     {
         var old = tag;
-        _asm.Lea(3, host, new Mem(tag, 0, address));
         var desired = cold.Value2Reg == Reg.Rax ? rax : cold.Value2Reg;
         _asm.Mov(3, rax, Reg.Rax);
         if (cold.ValueReg != Reg.Rax)
@@ -212,7 +312,7 @@ internal sealed unsafe partial class X64Compiler
         }
 
         _alloc.StoreConst(new Mem(Allocator.State, _layout.PcOffset), c.Pc);
-        _asm.Store(3, Eng(EngineOffsets.Args), c.Address);
+        EmitColdAddress(c);
         var n = 1;
         if (c.Op is IrOp.GuestSt or IrOp.GuestRmw or IrOp.GuestCas)
         {
@@ -246,10 +346,49 @@ internal sealed unsafe partial class X64Compiler
         });
         foreach (var saved in c.Vectors)
             _alloc.LoadVec(saved.Xmm, saved.Home, saved.Width);
+        if (c.GroupOffset != Reg.None)
+            EmitColdGroup(c);
         if (c.Result != Reg.None)
             _asm.Load(3, c.Result, Eng(EngineOffsets.Result));
         if (c.Op == IrOp.VGuestLd)
             VecMemory(width, c.Xmm, Eng(EngineOffsets.Bounce), false);
         _asm.JmpTo((byte*)c.Back + _cache.ExecDelta);
+    }
+
+    private void EmitColdAddress(ColdPath c)
+    {
+        var into = Eng(EngineOffsets.Args);
+        if (c.Address != Reg.None)
+            _asm.Store(3, into, c.Address);
+        else if (c.AddressHome.Base != Reg.None)
+        {
+            var saved = Eng(EngineOffsets.Scratch0);
+            _asm.Store(3, saved, Reg.R10);
+            _asm.Load(3, Reg.R10, c.AddressHome);
+            _asm.Store(3, into, Reg.R10);
+            _asm.Load(3, Reg.R10, saved);
+        }
+        else
+        {
+            _alloc.StoreConst(into, c.AddressConst + (ulong)c.Displacement);
+            return;
+        }
+
+        if (c.Displacement != 0)
+            _asm.OpImm(Alu.Add, 3, into, c.Displacement);
+    }
+
+    /// <summary>Behind a slow first access: its page is in the TLB now, or the rest of its group takes the slow path too.</summary>
+    private void EmitColdGroup(ColdPath c)
+    {
+        const int nowhere = 1 << 30; // fails every comparison of an offset in a page
+        EmitTlbCheck(c.Access, c.Address, c.Displacement, c.GroupOffset, c.GroupHost, c.Slot);
+        var miss = _asm.Jcc(Cc.Ne);
+        _asm.Load(3, c.GroupHost, new Mem(c.GroupOffset, Addend));
+        EmitGroup(c, c.GroupOffset, c.GroupHost);
+        var done = _asm.Jmp();
+        _asm.PatchHere(miss);
+        _asm.MovImm(c.GroupOffset, nowhere);
+        _asm.PatchHere(done);
     }
 }

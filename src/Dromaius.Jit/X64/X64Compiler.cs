@@ -28,6 +28,7 @@ internal sealed unsafe partial class X64Compiler
     private readonly Reg[] _pin;
     private readonly Thunks _thunks;
     private readonly Liveness _liveness = new();
+    private readonly Addresses _addresses = new();
     private readonly ForwardVectors _forward = new();
     private readonly List<ColdPath> _cold = [];
     private readonly List<(nint Rel32, int Label)> _jumps = [];
@@ -85,9 +86,16 @@ internal sealed unsafe partial class X64Compiler
             _labels = new nint[b.LabelCount * 2];
         Array.Clear(_labels);
         Coalesce.Run(b);
+        _addresses.Run(b);
         _forward.Run(b);
         _liveness.Run(b);
-        _alloc.Begin(b, _pin, _liveness.GlobalsAtEntry);
+        _alloc.Begin(b, _pin, _liveness.GlobalsAtEntry, _addresses.GroupCount);
+        if (_groupAnchor.Length <= _addresses.GroupCount)
+        {
+            _groupAnchor = new int[_addresses.GroupCount * 2];
+            _groupWritable = new bool[_groupAnchor.Length];
+        }
+
         _asm.Begin(_cache.Next, _cache.End, _cache.ExecDelta);
         _asm.Align(16);
         _unit.Code = _asm.ExecPosition;
@@ -411,10 +419,16 @@ internal sealed unsafe partial class X64Compiler
         public ulong Pc;
         public int Slot;
 
-        // Memory.
+        // Memory: at Address, or if that is none at what AddressHome holds or AddressConst is, plus Displacement.
         public IrOp Op;
         public PackedAccess Access;
         public Reg Address, Result;
+        public Mem AddressHome;
+        public ulong AddressConst;
+        public int Displacement;
+
+        // The first of a group: where it keeps the offset in the page and the host address.
+        public Reg GroupOffset, GroupHost;
         public Reg ValueReg, Value2Reg;
         public ulong ValueConst;
         public int Xmm;
