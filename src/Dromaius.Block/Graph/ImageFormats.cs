@@ -1,3 +1,5 @@
+using Dromaius.Block.Formats;
+using Dromaius.Block.Formats.Vmdk;
 using Dromaius.Block.Qcow2;
 using Dromaius.Block.Raw;
 
@@ -6,7 +8,11 @@ namespace Dromaius.Block.Graph;
 /// <summary>All formats by name.</summary>
 public static class ImageFormats
 {
-    private static readonly ImageFormat[] Formats = [new RawFormat(), new Qcow2Format()];
+    private static readonly ImageFormat[] Formats = 
+    [
+        new RawFormat(), new Qcow2Format(), new VmdkFormat(), new VdiFormat(), new VpcFormat(), new VhdxFormat(), new QedFormat(), new ParallelsFormat(),
+        new DmgFormat(), new CloopFormat(),
+    ];
 
     /// <summary>Bytes that probing looks at.</summary>
     public const int ProbeLength = 2048;

@@ -29,18 +29,11 @@ public sealed class RawFormat : ImageFormat
 
     public override void Create(CreateRequest request)
     {
-        _ = request.Options.Take("extent_size_hint");
-        _ = request.Options.Take("nocow");
-        var mode = request.Options.Take("preallocation") ?? "off";
-        if (mode is not ("off" or "falloc" or "full"))
-            throw new BlockException(BlockError.Invalid, $"Parameter 'preallocation' does not accept value '{mode}'");
+        var mode = NewFile.TakeFileOptions(request.Options);
         request.Options.RejectUntaken(Name);
         using var file = NewFile.Create(request.FileName);
         file.Resize((request.Size + 511) & ~511L);
-        if (mode != "off" && request.Size > 0)
-            file.Preallocate(0, request.Size);
-        if (mode == "full")
-            file.WriteZeroes(0, request.Size, false);
+        NewFile.Preallocate(file, mode, request.Size);
         file.Flush();
     }
 }
@@ -48,6 +41,26 @@ public sealed class RawFormat : ImageFormat
 /// <summary>Makes the host file of a new image.</summary>
 internal static class NewFile
 {
+    /// <summary>Takes the options that every host file has; the preallocation mode.</summary>
+    public static string TakeFileOptions(BlockOptions options)
+    {
+        _ = options.Take("extent_size_hint");
+        _ = options.Take("nocow");
+        var mode = options.Take("preallocation") ?? "off";
+        return mode is "off" or "falloc" or "full"
+            ? mode
+            : throw new BlockException(BlockError.Invalid, $"Parameter 'preallocation' does not accept value '{mode}'");
+    }
+
+    public static void Preallocate(HostFileNode file, string mode, long length)
+    {
+        if (mode == "off" || length == 0)
+            return;
+        file.Preallocate(0, length);
+        if (mode == "full")
+            file.WriteZeroes(0, length, false);
+    }
+
     public static HostFileNode Create(string path)
     {
         using (var disk = HostDisk.Open(path, HostDiskFlags.Write | HostDiskFlags.Create, out var error))

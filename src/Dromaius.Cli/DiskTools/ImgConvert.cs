@@ -73,7 +73,8 @@ internal static class ImgConvert
             if (node.Length < total)
                 throw new ToolException("output file is smaller than input file");
 
-            var compress = options.Has("c");
+            // Some formats know nothing else.
+            var compress = options.Has("c") || node is Block.Formats.Vmdk.VmdkNode { NeedsCompressedWrites: true };
             if (compress && !node.CanCompress)
                 throw new ToolException("Compression not supported for this file format");
             var backing = create.Take("backing_file") is { Length: > 0 };
