@@ -1,3 +1,4 @@
+using Dromaius.Block.Jobs;
 using Dromaius.Block.Qcow2;
 using Dromaius.Core.Time;
 
@@ -7,14 +8,23 @@ namespace Dromaius.Block.Graph;
 /// All nodes by name and all backends by id of one machine. Used under the machine lock; the work on images that it starts is done
 /// on I/O threads or before the machine runs.
 /// </summary>
-public sealed class BlockGraph(EventLoop loop) : IDisposable
+public sealed class BlockGraph : IDisposable
 {
     private readonly Dictionary<string, BlockNode> _nodes = new(StringComparer.Ordinal);
     private readonly Dictionary<string, BlockBackend> _backends = new(StringComparer.Ordinal);
     private readonly HashSet<string> _userNodes = new(StringComparer.Ordinal);
+    private readonly List<BlockBackend> _unnamed = [];
+    private readonly EventLoop _loop;
     private int _autoName = 100;
 
-    public EventLoop Loop => loop;
+    public BlockGraph(EventLoop loop)
+    {
+        _loop = loop;
+        Jobs = new JobList(this);
+    }
+
+    public EventLoop Loop => _loop;
+    public JobList Jobs { get; }
 
     /// <summary>Every node that is open, by name.</summary>
     public IReadOnlyDictionary<string, BlockNode> Nodes => _nodes;
@@ -34,7 +44,89 @@ public sealed class BlockGraph(EventLoop loop) : IDisposable
     {
         if (_backends.TryGetValue(name, out var backend))
             return backend;
-        return _nodes.TryGetValue(name, out var node) ? new BlockBackend(name, loop, node.Retain()) : null;
+        if (!_nodes.TryGetValue(name, out var node))
+            return null;
+        var made = new BlockBackend(name, _loop, node.Retain());
+        _unnamed.Add(made);
+        return made;
+    }
+
+    /// <summary>Every backend, those without an id of their own as well.</summary>
+    public IEnumerable<BlockBackend> AllBackends => _backends.Values.Concat(_unnamed);
+
+    /// <summary>The backend with an id, or the one whose image has a name; it must have a medium.</summary>
+    public BlockBackend RequireBackend(string name)
+    {
+        var backend = _backends.GetValueOrDefault(name) ?? AllBackends.FirstOrDefault(b => b.Node?.NodeName == name || b.DeviceName == name || b.Id == name)
+            ?? throw new BlockException(BlockError.NoEntry, $"Cannot find device='{name}' nor node-name='{name}'");
+        return backend.Node == null ? throw new BlockException(BlockError.NoMedium, $"Device '{name}' has no medium") : backend;
+    }
+
+    /// <summary>
+    /// <c>blockdev-snapshot-sync</c>: the drive goes on in a new image above the present one, which becomes read-only.
+    /// </summary>
+    /// <param name="device">The drive.</param>
+    /// <param name="fileName">The new image.</param>
+    /// <param name="format">Its format.</param>
+    /// <param name="nodeName">Its node's name, or null.</param>
+    /// <param name="create">Make it; false to use one that is there.</param>
+    public BlockNode TakeSnapshot(string device, string fileName, string format, string? nodeName, bool create)
+    {
+        var backend = RequireBackend(device);
+        var below = backend.Node!;
+        if (below is JobFilterNode)
+            throw new BlockException(BlockError.Busy, $"Node '{below.NodeName}' is busy: block device is in use by block job");
+        var flags = new OpenFlags { Discard = below.AllowsDiscard, Graph = this, NoBacking = true };
+        if (create)
+        {
+            var options = new BlockOptions();
+            options.Set("size", below.Length.ToString(System.Globalization.CultureInfo.InvariantCulture));
+            options.Set("backing_file", below.FileName);
+            options.Set("backing_fmt", below.Driver);
+            _ = ImageCreator.Create(fileName, format, options, OpenFlags.Tool, checkBacking: false);
+            ImageCreator.Write(fileName, format, options, OpenFlags.Tool);
+        }
+
+        var open = new BlockOptions();
+        open.Set("driver", format);
+        if (nodeName != null)
+            open.Set("node-name", nodeName);
+        var overlay = ImageOpener.Open(fileName, open, flags);
+        InstallSnapshot(backend, overlay);
+        return overlay;
+    }
+
+    /// <summary><c>blockdev-snapshot</c>: the same with a node that is open already, without a backing image.</summary>
+    public void InstallSnapshot(BlockBackend backend, BlockNode overlay)
+    {
+        var below = backend.Node!;
+        backend.Drain();
+        try
+        {
+            if (!below.IsReadOnly)
+                below.Flush();
+            (ImageFormats.Find(overlay.Driver) ?? throw new BlockException(BlockError.NotSupported, "The overlay is not an image")).SetBacking(overlay, below);
+        }
+        catch (BlockException)
+        {
+            overlay.Release();
+            throw;
+        }
+
+        backend.ReplaceNode(overlay);
+        if (!below.IsReadOnly)
+            below.Reopen(true);
+    }
+
+    /// <summary><c>block_resize</c></summary>
+    public void Resize(string device, long length)
+    {
+        var backend = RequireBackend(device);
+        if (length < 0)
+            throw new BlockException(BlockError.Invalid, "Parameter 'size' expects a >0 size");
+        backend.Drain();
+        backend.Node!.Resize((length + 511) & ~511L);
+        backend.NotifyResized();
     }
 
     /// <summary>Makes a backend with an id; the node, if any, becomes its own.</summary>
@@ -42,7 +134,7 @@ public sealed class BlockGraph(EventLoop loop) : IDisposable
     {
         if (_backends.ContainsKey(id) || _nodes.ContainsKey(id))
             throw new BlockException(BlockError.Invalid, $"Device with id '{id}' already exists");
-        var backend = new BlockBackend(id, loop, node);
+        var backend = new BlockBackend(id, _loop, node);
         _backends.Add(id, backend);
         return backend;
     }
@@ -141,7 +233,7 @@ public sealed class BlockGraph(EventLoop loop) : IDisposable
     /// <summary>Waits for everything under way and writes out what is cached.</summary>
     public void FlushAll()
     {
-        foreach (var backend in _backends.Values)
+        foreach (var backend in AllBackends)
         {
             backend.Drain();
             if (backend.Node is { IsReadOnly: false } node)
@@ -151,8 +243,11 @@ public sealed class BlockGraph(EventLoop loop) : IDisposable
 
     public void Dispose()
     {
-        foreach (var backend in _backends.Values)
+        foreach (var job in Jobs.All)
+            job.Stop();
+        foreach (var backend in AllBackends)
             backend.Dispose();
+        _unnamed.Clear();
         _backends.Clear();
         foreach (var name in _userNodes)
         {

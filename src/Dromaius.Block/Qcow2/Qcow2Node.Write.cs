@@ -162,6 +162,75 @@ public sealed partial class Qcow2Node
         FreeSomePending(flushed: true);
     }
 
+    /// <summary>Stores what comes from the backing file as this image's own; writes meanwhile win.</summary>
+    internal void CopyUp(long offset, long length)
+    {
+        CheckRange(offset, length);
+        CheckWritable();
+        _gate.EnterReadLock();
+        try
+        {
+            var end = offset + length;
+            for (var at = offset & -(long)_clusterSize; at < end; at += _clusterSize)
+                CopyUpCluster(at);
+        }
+        finally
+        {
+            _gate.ExitReadLock();
+        }
+    }
+
+    private void CopyUpCluster(long at)
+    {
+        var n = (int)Math.Min(_clusterSize, Length - at);
+        Allocation allocation;
+        lock (_lock)
+        {
+            WaitForAllocations(at >> _clusterBits, (at >> _clusterBits) + 1);
+            if (Map(at, n) is not { Kind: ClusterKind.Unallocated } map || map.Length < n)
+            {
+                if (!_extended || !HasUnallocated(at, n))
+                    return;
+            }
+
+            allocation = BeginAllocation(at, n);
+        }
+
+        try
+        {
+            var buffer = new byte[n];
+            ReadInGate(at, buffer);
+            FillAllocation(allocation, at, buffer);
+        }
+        catch
+        {
+            lock (_lock)
+                AbandonAllocation(allocation);
+            throw;
+        }
+
+        lock (_lock)
+        {
+            LinkAllocation(allocation, at, n);
+            _ = _inFlight.Remove(allocation);
+            Monitor.PulseAll(_lock);
+        }
+    }
+
+    private bool HasUnallocated(long at, long length)
+    {
+        var end = at + length;
+        while (at < end)
+        {
+            var map = Map(at, end - at);
+            if (map.Kind == ClusterKind.Unallocated)
+                return true;
+            at += map.Length;
+        }
+
+        return false;
+    }
+
     private int WriteSome(long offset, ReadOnlySpan<byte> from)
     {
         Allocation? allocation = null;

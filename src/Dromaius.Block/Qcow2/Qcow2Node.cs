@@ -127,6 +127,14 @@ public sealed partial class Qcow2Node : BlockNode, ICheckable, IBackingChange
     /// <summary>Puts a backing image below; owned from now on.</summary>
     public void SetBacking(BlockNode? backing) => _backing = backing;
 
+    /// <summary>Exchanges the backing image while the guest goes on; the caller gives up the old one.</summary>
+    internal void ReplaceBacking(BlockNode? backing)
+    {
+        _gate.EnterWriteLock();
+        _backing = backing;
+        _gate.ExitWriteLock();
+    }
+
     public override void Read(long offset, Span<byte> into)
     {
         CheckRange(offset, into.Length);

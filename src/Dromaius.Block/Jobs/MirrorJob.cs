@@ -1,0 +1,157 @@
+using Dromaius.Block.Graph;
+
+namespace Dromaius.Block.Jobs;
+
+/// <summary>
+/// <c>drive-mirror</c>, <c>blockdev-mirror</c> and <c>block-commit</c> of the active image: copies, goes on to copy what the guest
+/// writes, and on completion the guest uses the target.
+/// </summary>
+internal sealed class MirrorJob : BlockJob
+{
+    private const int Granularity = 65536, Piece = 1 << 20;
+    private readonly BlockBackend _backend;
+    private readonly BlockNode _source, _target;
+    private readonly SyncMode _sync;
+    private readonly BlockNode? _base;
+    private readonly JobFilterNode _filter;
+    private readonly ulong[] _dirty;
+    private readonly Lock _dirtyLock = new();
+    private long _dirtyCount;
+    private bool _ended;
+
+    /// <param name="graph">The graph.</param>
+    /// <param name="id">Of the job.</param>
+    /// <param name="type">What it is called.</param>
+    /// <param name="backend">The drive.</param>
+    /// <param name="target">Where to; becomes the backend's.</param>
+    /// <param name="sync">What to copy.</param>
+    /// <param name="below">For a commit: the layer to copy down to, which is the target.</param>
+    public MirrorJob(BlockGraph graph, string id, string type, BlockBackend backend, BlockNode target, SyncMode sync, BlockNode? below)
+        : base(graph, id, type)
+    {
+        _backend = backend;
+        _source = backend.Node!;
+        _target = target;
+        _sync = sync;
+        _base = below;
+        _dirty = new ulong[(_source.Length + Granularity * 64L - 1) / (Granularity * 64L) + 1];
+        _filter = new JobFilterNode(_source) { AfterWrite = MarkDirty };
+        Total = _source.Length;
+        if (below != null)
+        {
+            _ = below.Retain();
+            below.Reopen(false);
+            if (below.Length < _source.Length)
+                below.Resize(_source.Length);
+        }
+
+        backend.ReplaceNode(_filter);
+    }
+
+    protected override void Work()
+    {
+        if (_sync != SyncMode.None)
+            MarkSource();
+        var buffer = new byte[Piece];
+        while (true)
+        {
+            while (TakeDirty() is { } run)
+            {
+                Checkpoint(0);
+                CopyRun(run.Start, run.Length, buffer);
+                Done = Math.Min(Done + run.Length, Total);
+                Checkpoint(run.Length);
+            }
+
+            Done = Total;
+            _target.Flush();
+            if (CompleteAsked)
+                return;
+            WaitReady(() => Volatile.Read(ref _dirtyCount) > 0);
+        }
+    }
+
+    protected override void Succeed()
+    {
+        // Nothing is written while the rest is copied: requests wait for the machine lock that is held here.
+        _backend.Drain();
+        var buffer = new byte[Piece];
+        while (TakeDirty() is { } run)
+            CopyRun(run.Start, run.Length, buffer);
+        _target.Flush();
+        _ended = true;
+        _backend.ReplaceNode(_target);
+        _filter.Release();
+        Graph.Forget();
+    }
+
+    protected override void Abandon()
+    {
+        if (_ended)
+            return;
+        _ended = true;
+        _backend.ReplaceNode(_source);
+        if (_base != null && !_target.IsReadOnly)
+            _target.Reopen(true);
+        _target.Release();
+        Graph.Forget();
+    }
+
+    private void CopyRun(long start, long length, byte[] buffer)
+    {
+        length = Math.Min(length, _source.Length - start);
+        if (length > 0)
+            Try(true, () => Mirroring.Copy(_source, _target, start, (int)length, buffer, false));
+    }
+
+    /// <summary>What has to be copied at first.</summary>
+    private void MarkSource()
+    {
+        var end = _base ?? (_sync == SyncMode.Top ? _source.Backing : null);
+        for (var at = 0L; at < _source.Length;)
+        {
+            var status = ChainStatus.Get(_source, end, at, _source.Length - at);
+            // A fresh target need not be zero: zeroes are copied, too.
+            if (status.IsAllocated || end == null)
+                MarkDirty(at, status.Length);
+            at += status.Length;
+        }
+    }
+
+    private void MarkDirty(long offset, long length)
+    {
+        if (length <= 0)
+            return;
+        lock (_dirtyLock)
+        {
+            for (var bit = offset / Granularity; bit <= (offset + length - 1) / Granularity && bit < _dirty.Length * 64L; bit++)
+            {
+                ref var word = ref _dirty[bit >> 6];
+                if ((word >> (int)(bit & 63) & 1) == 0)
+                    _dirtyCount++;
+                word |= 1UL << (int)(bit & 63);
+            }
+        }
+    }
+
+    /// <summary>Takes the first run of dirty granules, up to a piece; they count as clean from now on.</summary>
+    private (long Start, long Length)? TakeDirty()
+    {
+        lock (_dirtyLock)
+        {
+            if (_dirtyCount == 0)
+                return null;
+            var index = Array.FindIndex(_dirty, static w => w != 0);
+            var first = index * 64L + System.Numerics.BitOperations.TrailingZeroCount(_dirty[index]);
+            var bit = first;
+            while (bit < _dirty.Length * 64L && bit - first < Piece / Granularity && (_dirty[bit >> 6] >> (int)(bit & 63) & 1) != 0)
+            {
+                _dirty[bit >> 6] &= ~(1UL << (int)(bit & 63));
+                _dirtyCount--;
+                bit++;
+            }
+
+            return (first * Granularity, (bit - first) * Granularity);
+        }
+    }
+}

@@ -1,0 +1,255 @@
+using Dromaius.Block.Graph;
+using Dromaius.Block.Jobs;
+using Dromaius.Core.Time;
+
+namespace Dromaius.Block.Tests;
+
+/// <summary>Jobs run beside a guest that goes on writing; what it wrote is there afterwards.</summary>
+public sealed class JobTests : IDisposable
+{
+    private const int Length = 16 << 20;
+    private readonly ImageFolder _folder = new();
+    private readonly EventLoop _loop = new(new Lock());
+    private readonly Thread _thread;
+    private readonly BlockGraph _graph;
+    private readonly byte[] _shadow = new byte[Length];
+    private readonly Random _random = new(77);
+
+    public JobTests()
+    {
+        _graph = new BlockGraph(_loop);
+        _thread = new Thread(_loop.Run) { IsBackground = true };
+        _thread.Start();
+    }
+
+    public void Dispose()
+    {
+        OnLoop(() =>
+        {
+            _graph.Dispose();
+            return 0;
+        });
+        _loop.Stop();
+        _thread.Join();
+        _folder.Dispose();
+    }
+
+    [Fact]
+    public void StreamTakesEverythingUp()
+    {
+        var backend = MakeChain();
+        var job = OnLoop(() => _graph.Jobs.Stream(null, "d0", null));
+        Guest(backend, 200);
+        WaitFor(() => job.Status is JobStatus.Null);
+        Assert.Null(job.Error);
+        Assert.Null(backend.Node!.Backing);
+        Check(backend);
+    }
+
+    [Fact]
+    public void StreamStopsAtABase()
+    {
+        var backend = MakeChain();
+        var job = OnLoop(() => _graph.Jobs.Stream("j", "d0", _folder["base.qcow2"]));
+        Guest(backend, 100);
+        WaitFor(() => job.Status is JobStatus.Null);
+        Assert.Equal(_folder["base.qcow2"], backend.Node!.Backing!.FileName);
+        Check(backend);
+    }
+
+    [Fact]
+    public void CommitOfAMiddleImageShortensTheChain()
+    {
+        var backend = MakeChain();
+        var job = OnLoop(() => _graph.Jobs.Commit(null, "d0", _folder["middle.qcow2"], null));
+        Guest(backend, 100);
+        WaitFor(() => job.Status is JobStatus.Null);
+        Assert.Null(job.Error);
+        Assert.Equal(_folder["base.qcow2"], backend.Node!.Backing!.FileName);
+        Check(backend);
+    }
+
+    [Fact]
+    public void CommitOfTheActiveImageGoesOnInTheBase()
+    {
+        var backend = MakeChain();
+        var job = OnLoop(() => _graph.Jobs.Commit(null, "d0", null, null));
+        Guest(backend, 100);
+        WaitFor(() => job.IsReady);
+        Guest(backend, 100);
+        OnLoop(() =>
+        {
+            job.Complete();
+            return 0;
+        });
+        WaitFor(() => job.Status is JobStatus.Null);
+        Assert.Null(job.Error);
+        Assert.Equal(_folder["base.qcow2"], backend.Node!.FileName);
+        Check(backend);
+        Guest(backend, 20);
+        Check(backend);
+    }
+
+    [Theory]
+    [InlineData(true)]
+    [InlineData(false)]
+    public void MirrorFollowsTheGuest(bool complete)
+    {
+        var backend = MakeChain();
+        Make("mirror.qcow2", null);
+        var target = ImageOpener.Open(_folder["mirror.qcow2"], OpenFlags.Tool);
+        var job = OnLoop(() => _graph.Jobs.Mirror("m", "d0", target, SyncMode.Full));
+        Guest(backend, 200);
+        WaitFor(() => job.IsReady);
+        Guest(backend, 100);
+        OnLoop(() =>
+        {
+            if (complete)
+                job.Complete();
+            else
+                job.Cancel();
+            return 0;
+        });
+        WaitFor(() => job.Status is JobStatus.Null);
+        Assert.Null(job.Error);
+        Assert.Equal(_folder[complete ? "mirror.qcow2" : "top.qcow2"], backend.Node!.FileName);
+        Check(backend);
+    }
+
+    [Fact]
+    public void BackupKeepsTheMomentItWasBegun()
+    {
+        var backend = MakeChain();
+        Make("backup.qcow2", null);
+        var target = ImageOpener.Open(_folder["backup.qcow2"], OpenFlags.Tool);
+        var moment = _shadow.ToArray();
+        var job = OnLoop(() => _graph.Jobs.Backup("b", "d0", target, SyncMode.Full, speed: 40 << 20));
+        Guest(backend, 300);
+        WaitFor(() => job.Status is JobStatus.Null);
+        Assert.Null(job.Error);
+        Check(backend);
+        using var copy = ImageOpener.Open(_folder["backup.qcow2"], OpenFlags.Tool with { ReadOnly = true });
+        Compare(copy, moment);
+    }
+
+    [Fact]
+    public void PausedAndCancelledJobsLeaveTheDiskAlone()
+    {
+        var backend = MakeChain();
+        var job = OnLoop(() => _graph.Jobs.Stream("s", "d0", null, speed: 1 << 20));
+        job.Pause();
+        WaitFor(() => job.Status == JobStatus.Paused);
+        var done = job.Done;
+        Guest(backend, 50);
+        Assert.Equal(done, job.Done);
+        job.Resume();
+        job.Cancel();
+        WaitFor(() => job.Status is JobStatus.Null);
+        Assert.True(job.WasCancelled);
+        Check(backend);
+    }
+
+    [Fact]
+    public void ASnapshotGoesOnInANewImage()
+    {
+        var backend = MakeChain();
+        var before = _shadow.ToArray();
+        _ = OnLoop(() => _graph.TakeSnapshot("d0", _folder["snap.qcow2"], "qcow2", "overlay", create: true));
+        Guest(backend, 100);
+        Check(backend);
+        Assert.Equal("overlay", backend.Node!.NodeName);
+        Compare(backend.Node!.Backing!, before);
+        Assert.True(backend.Node!.Backing!.IsReadOnly);
+    }
+
+    private BlockBackend MakeChain()
+    {
+        Make("base.qcow2", null);
+        Fill("base.qcow2", 0);
+        Make("middle.qcow2", "base.qcow2");
+        Fill("middle.qcow2", 1);
+        Make("top.qcow2", "middle.qcow2");
+        return OnLoop(() => _graph.AddBackend("d0", _graph.Open(_folder["top.qcow2"], new BlockOptions(), OpenFlags.Tool with { ShareWrite = false })));
+    }
+
+    private void Make(string name, string? backing)
+    {
+        var options = backing == null ? new BlockOptions() : BlockOptions.Parse($"backing_file={backing},backing_fmt=qcow2");
+        ImageFormats.Find("qcow2")!.Create(new CreateRequest(_folder[name], Length, options, OpenFlags.Tool));
+    }
+
+    private void Fill(string name, int seed)
+    {
+        using var node = ImageOpener.Open(_folder[name], OpenFlags.Tool);
+        var random = new Random(seed);
+        for (var i = 0; i < 60; i++)
+        {
+            var at = random.Next(Length - 100_000);
+            var n = random.Next(1, 100_000);
+            random.NextBytes(_shadow.AsSpan(at, n));
+            node.Write(at, _shadow.AsSpan(at, n));
+        }
+    }
+
+    /// <summary>The guest writes and reads, a few transfers at once.</summary>
+    private void Guest(BlockBackend backend, int count)
+    {
+        for (var i = 0; i < count; i++)
+        {
+            var at = _random.Next(Length - 20_000);
+            var n = _random.Next(1, 20_000);
+            _random.NextBytes(_shadow.AsSpan(at, n));
+            using var done = new ManualResetEventSlim();
+            var request = new BlockRequest
+            {
+                Operation = BlockOperation.Write,
+                Offset = at,
+                Length = n,
+                Segments = [_shadow.AsMemory(at, n)],
+                Completed = _ => done.Set(),
+            };
+            _loop.Post(() => backend.Submit(request));
+            Assert.True(done.Wait(TimeSpan.FromSeconds(60)));
+            Assert.Equal(BlockError.None, request.Error);
+        }
+    }
+
+    private void Check(BlockBackend backend)
+    {
+        WaitFor(() => backend.InFlight == 0);
+        Compare(backend.Node!, _shadow);
+    }
+
+    private static void Compare(BlockNode node, byte[] shadow)
+    {
+        var all = new byte[shadow.Length];
+        node.Read(0, all);
+        var at = all.AsSpan().CommonPrefixLength(shadow);
+        Assert.True(at == shadow.Length, $"differs at {at:#x}");
+    }
+
+    private static void WaitFor(Func<bool> condition) => Assert.True(SpinWait.SpinUntil(condition, TimeSpan.FromSeconds(60)));
+
+    private T OnLoop<T>(Func<T> action)
+    {
+        using var done = new ManualResetEventSlim();
+        T result = default!;
+        Exception? failure = null;
+        _loop.Post(() =>
+        {
+            try
+            {
+                result = action();
+            }
+            catch (Exception e)
+            {
+                failure = e;
+            }
+
+            done.Set();
+        });
+        Assert.True(done.Wait(TimeSpan.FromSeconds(60)));
+        Assert.Null(failure);
+        return result;
+    }
+}
