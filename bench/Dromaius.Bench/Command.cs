@@ -5,9 +5,11 @@ namespace Dromaius.Bench;
 /// <summary>Programs run for their output.</summary>
 internal static class Command
 {
-    public static List<string> Output(string program, params string[] arguments)
+    public static List<string> Output(string program, IEnumerable<string> arguments, string? root = null)
     {
         var start = new ProcessStartInfo(program, arguments) { RedirectStandardOutput = true };
+        if (root != null)
+            start.Environment["BENCH_ROOT"] = root;
         using var process = Process.Start(start)!;
         var lines = new List<string>();
         while (process.StandardOutput.ReadLine() is { } line)
@@ -17,5 +19,5 @@ internal static class Command
     }
 
     public static string FirstLine(string program, string argument) =>
-        program.Length == 0 ? "" : Output(program, argument).FirstOrDefault("");
+        program.Length == 0 ? "" : Output(program, [argument]).FirstOrDefault("");
 }

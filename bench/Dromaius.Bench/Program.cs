@@ -2,33 +2,68 @@ using System.Diagnostics;
 using System.Globalization;
 using Dromaius.Bench;
 
-// Arguments: dromaius=PATH qemu=PATH kernel=PATH initrd=PATH native=FOLDER runs=N output=FILE [cpu=MODEL]
+// Arguments: dromaius=PATH qemu=PATH kernel=PATH initrd=PATH programs-initrd=PATH native=FOLDER tree=FOLDER runs=N
+//            [kernels=NAMES] [cpu=MODEL] [output=FILE] [compiler=VERSION]
 var options = args.Select(static a => a.Split('=', 2)).ToDictionary(static p => p[0], static p => p[1]);
 var runs = int.Parse(options["runs"], CultureInfo.InvariantCulture);
-var table = new Results();
+var cpu = options.GetValueOrDefault("cpu", "max");
+var names = options.GetValueOrDefault("kernels", "").Split([' ', ','], StringSplitOptions.RemoveEmptyEntries);
+var guests = Enum.GetValues<GuestKind>();
 
-Console.Error.WriteLine("native");
-for (var run = 0; run < runs; run++)
+var unknown = names.Except(guests.SelectMany(static g => Kernel.Programs(g, []))).ToList();
+if (unknown.Count != 0)
 {
-    foreach (var program in Directory.GetFiles(options["native"]).Order(StringComparer.Ordinal))
-        table.AddLines("native", Command.Output(program));
+    Console.Error.WriteLine($"no such kernel: {string.Join(' ', unknown)}");
+    return 1;
 }
 
-string[] emulators = options.ContainsKey("qemu") ? ["dromaius", "qemu"] : ["dromaius"];
+var results = new Results();
+string[] machines = ["native", "dromaius", "qemu"];
 for (var run = 1; run <= runs; run++)
 {
-    foreach (var name in emulators)
+    // Who comes first changes, so that what the machine does otherwise falls on both.
+    foreach (var machine in run % 2 == 1 ? machines : machines.Reverse())
     {
-        Console.Error.Write($"run {run} of {runs}: {name} ... ");
+        Console.Error.WriteLine($"run {run} of {runs}: {machine}");
         var watch = Stopwatch.StartNew();
-        Guest.Run(options[name], options["kernel"], options["initrd"], options.GetValueOrDefault("cpu", "max"), name, table);
-        Console.Error.WriteLine($"{watch.Elapsed.TotalSeconds:0.0} s");
+        foreach (var guest in guests)
+        {
+            var programs = Kernel.Programs(guest, names);
+            if (programs.Count == 0)
+                continue;
+            if (machine == "native")
+                RunNative(guest, programs);
+            else
+                RunGuest(machine, guest, programs);
+        }
+
+        Console.Error.WriteLine($"  {watch.Elapsed.TotalSeconds:0.0} s together");
     }
 }
 
-table.CheckValuesAgree();
-var text = table.Markdown(runs, options.GetValueOrDefault("cpu", "max"), Command.FirstLine(options.GetValueOrDefault("qemu", ""), "--version"));
+results.CheckValuesAgree();
+var versions = new Versions(
+    Command.FirstLine(options["dromaius"], "--version"), Command.FirstLine(options["qemu"], "--version"),
+    Path.GetFileName(File.ResolveLinkTarget(options["kernel"], true)?.FullName ?? options["kernel"]), options.GetValueOrDefault("compiler", ""));
+var text = new Table(results).Markdown(runs, cpu, versions, names.Length != 0);
 Console.WriteLine(text);
-if (options.TryGetValue("output", out var output))
-    Results.WriteInto(output, text);
-return table.Disagreements == 0 ? 0 : 1;
+if (options.TryGetValue("output", out var output) && output.Length != 0)
+    Table.WriteInto(output, text);
+foreach (var problem in results.Problems)
+    Console.Error.WriteLine(problem);
+return results.Problems.Count == 0 ? 0 : 1;
+
+void RunNative(GuestKind guest, List<string> programs)
+{
+    var root = guest == GuestKind.Programs ? options["tree"] : null;
+    foreach (var program in programs)
+    {
+        foreach (var line in Command.Output(Path.Combine(root == null ? options["native"] : root + "/bench", program), [], root))
+            results.AddLine("native", line);
+    }
+}
+
+void RunGuest(string machine, GuestKind guest, List<string> programs) =>
+    Guest.Run(
+        options[machine], options["kernel"], options[guest == GuestKind.Programs ? "programs-initrd" : "initrd"], cpu,
+        guest == GuestKind.Threads ? 2 : 1, programs, results, machine);
