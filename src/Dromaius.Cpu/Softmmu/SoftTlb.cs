@@ -418,6 +418,16 @@ public sealed unsafe class SoftTlb : IDisposable
         return (byte*)(e->Addend + (nint)address);
     }
 
+    /// <summary>Whether code found with <see cref="FindCode"/> just before is in a global page.</summary>
+    public bool IsCodeGlobal(ulong address, int mode)
+    {
+        var e = _code[mode] + CodeIndex(address);
+        return (e->Read & PageMask) == (address & PageMask) && (e->Physical & GlobalBit) != 0;
+    }
+
+    /// <summary>The page of an address may be part of a large one.</summary>
+    public bool MayBeLarge(ulong address) => (_large & LargeBitOf(address)) != 0;
+
     /// <summary>Physical address of code found with <see cref="FindCode"/> just before.</summary>
     public ulong CodePhysical(ulong address, int mode) =>
         (_code[mode][CodeIndex(address)].Physical & PageMask) | (address & ~PageMask);

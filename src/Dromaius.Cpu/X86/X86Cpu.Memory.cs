@@ -124,13 +124,22 @@ public sealed unsafe partial class X86Cpu : ITlbOwner
     public void FlushTlb(bool includeGlobal)
     {
         _tlb.Flush(includeGlobal);
-        State->JumpGeneration++;
+        State->Engine.GroupsEnd = EngineState.NoPage;
+        ForgetJumps(User);
+        if (includeGlobal || _jumpsLocal)
+            ForgetJumps(Supervisor);
     }
 
     public void FlushPage(ulong linear)
     {
         _tlb.FlushPage(linear);
-        State->JumpGeneration++;
+        State->Engine.GroupsEnd = EngineState.NoPage;
+        var large = _tlb.MayBeLarge(linear);
+        for (var side = 0; side < _jumpPages.Length; side++)
+        {
+            if (large || (_jumpPages[side][JumpPage(linear) >> 6] & 1UL << (JumpPage(linear) & 63)) != 0)
+                ForgetJumps(side);
+        }
     }
 
     /// <summary>Makes generated code leave at its next check.</summary>

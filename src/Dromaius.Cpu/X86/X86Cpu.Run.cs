@@ -161,6 +161,7 @@ public sealed unsafe partial class X86Cpu : IEngineClient, ICodeFetcher
             if (unit.Code == null)
                 return; // thrown away meanwhile
             // Only now: looking for the unit may have run an instruction alone.
+            NoteJump(unit);
             var entry = _jumpCache + EngineState.JumpIndex(State->Rip);
             entry->Pc = ulong.MaxValue;
             entry->CodeBase = State->CodeBase;
@@ -174,6 +175,7 @@ public sealed unsafe partial class X86Cpu : IEngineClient, ICodeFetcher
             }
         }
 
+        State->Engine.GroupsEnd = 0;
         if (GuestLog.Has(LogItems.Exec | LogItems.Cpu))
             LogExec(unit);
         _engine!.Run(State, unit);

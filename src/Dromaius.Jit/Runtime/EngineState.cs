@@ -69,6 +69,15 @@ public unsafe struct EngineState
     /// <summary>Non-zero: leave generated code at the next check. Set by any thread.</summary>
     public uint ExitRequest;
 
+    /// <summary>
+    /// <see cref="NoPage"/> once address translation changed since generated code was entered: groups of accesses that share a
+    /// check look again. Else 0.
+    /// </summary>
+    public uint GroupsEnd;
+
+    /// <summary>An offset in a page that no access passes with.</summary>
+    public const uint NoPage = 1 << 30;
+
     /// <summary>Set by helpers to leave generated code at once.</summary>
     public ExitReason ExitReason;
 

@@ -22,6 +22,20 @@ internal sealed partial class Allocator
         return true;
     }
 
+    /// <summary>The registers with the offset of each group that is used later, a bit each.</summary>
+    public int LiveGroups()
+    {
+        var mask = 0;
+        for (var r = 0; r < 16; r++)
+        {
+            var v = _first[r];
+            if (v >= _firstGroupValue && ((v - _firstGroupValue) & 1) == 0 && LiveAfter(v))
+                mask |= 1 << r;
+        }
+
+        return mask;
+    }
+
     /// <summary>Gives two registers of the current operation to a group until its last access.</summary>
     public void KeepGroup(int group, Reg offset, Reg host, int last)
     {

@@ -11,6 +11,7 @@ internal static unsafe class EngineOffsets
     }
 
     public static readonly int ExitRequest = Of(static p => (nint)(&((EngineState*)p)->ExitRequest));
+    public static readonly int GroupsEnd = Of(static p => (nint)(&((EngineState*)p)->GroupsEnd));
     public static readonly int ExitReason = Of(static p => (nint)(&((EngineState*)p)->ExitReason));
     public static readonly int HostStack = Of(static p => (nint)(&((EngineState*)p)->HostStack));
     public static readonly int JumpCache = Of(static p => (nint)(&((EngineState*)p)->JumpCache));

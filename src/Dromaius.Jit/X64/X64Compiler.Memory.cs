@@ -52,6 +52,7 @@ internal sealed unsafe partial class X64Compiler
         var x = i.Op == IrOp.VGuestLd ? _alloc.TargetVec() : -1;
         cold.Dirty = Snapshot();
         cold.Vectors = LiveVectors();
+        cold.Groups = _alloc.LiveGroups();
         if (distance < 0)
         {
             _asm.Lea(2, low, new Mem(offset, distance));
@@ -78,6 +79,7 @@ internal sealed unsafe partial class X64Compiler
         var x = i.Op == IrOp.VGuestLd ? _alloc.TargetVec() : -1;
         cold.Dirty = Snapshot();
         cold.Vectors = LiveVectors();
+        cold.Groups = _alloc.LiveGroups();
         var writable = isStore || (grouped && StoresNext(i));
         EmitTlbCheck(access, address, cold.Displacement, host, tag, writable ? TagWrite : TagRead);
         cold.Jump = (nint)_asm.Jcc(Cc.Ne);
@@ -173,6 +175,7 @@ internal sealed unsafe partial class X64Compiler
         var next = i.Op == IrOp.GuestRmw && rax != Reg.None ? _alloc.Scratch() : Reg.None;
         cold.Dirty = Snapshot();
         cold.Vectors = LiveVectors();
+        cold.Groups = _alloc.LiveGroups();
         EmitTlbCheck(access, address, cold.Displacement, host, tag, TagWrite);
         cold.Jump = (nint)_asm.Jcc(Cc.Ne);
         _asm.Load(3, tag, new Mem(host, Addend));
@@ -346,6 +349,9 @@ internal sealed unsafe partial class X64Compiler
         });
         foreach (var saved in c.Vectors)
             _alloc.LoadVec(saved.Xmm, saved.Home, saved.Width);
+        // The slow path may have changed what addresses mean (a device that moves memory).
+        for (var groups = c.Groups; groups != 0; groups &= groups - 1)
+            _asm.Op(Alu.Or, 2, (Reg)System.Numerics.BitOperations.TrailingZeroCount(groups), Eng(EngineOffsets.GroupsEnd));
         if (c.GroupOffset != Reg.None)
             EmitColdGroup(c);
         if (c.Result != Reg.None)
@@ -381,14 +387,13 @@ internal sealed unsafe partial class X64Compiler
     /// <summary>Behind a slow first access: its page is in the TLB now, or the rest of its group takes the slow path too.</summary>
     private void EmitColdGroup(ColdPath c)
     {
-        const int nowhere = 1 << 30; // fails every comparison of an offset in a page
         EmitTlbCheck(c.Access, c.Address, c.Displacement, c.GroupOffset, c.GroupHost, c.Slot);
         var miss = _asm.Jcc(Cc.Ne);
         _asm.Load(3, c.GroupHost, new Mem(c.GroupOffset, Addend));
         EmitGroup(c, c.GroupOffset, c.GroupHost);
         var done = _asm.Jmp();
         _asm.PatchHere(miss);
-        _asm.MovImm(c.GroupOffset, nowhere);
+        _asm.MovImm(c.GroupOffset, EngineState.NoPage);
         _asm.PatchHere(done);
     }
 }

@@ -429,6 +429,9 @@ internal sealed unsafe partial class X64Compiler
 
         // The first of a group: where it keeps the offset in the page and the host address.
         public Reg GroupOffset, GroupHost;
+
+        /// <summary>Registers with the offset in its page of each group in force, a bit each.</summary>
+        public int Groups;
         public Reg ValueReg, Value2Reg;
         public ulong ValueConst;
         public int Xmm;

@@ -108,6 +108,7 @@ public sealed unsafe partial class X86Cpu
         else if ((s->Cr4 & Cr.Smap) != 0 && (flags & Eflags.Ac) == 0)
             mode |= (Mode)(2 << 24);
         s->Mode = (uint)mode;
+        s->JumpGeneration = _jumpGenerations[JumpSide];
         s->CodeBase = code64 ? 0 : s->Cs.Base;
     }
 

@@ -1,0 +1,56 @@
+using Dromaius.Jit;
+
+namespace Dromaius.Cpu.X86;
+
+/// <content>
+/// Which entries of the jump cache still hold after the page tables changed. The cache goes by virtual address; an entry counts
+/// only with the generation it was made in. User code and supervisor code have one each, so that the supervisor's survives a
+/// change of address space as long as all of it lies in global pages, and neither is given up for a page that no entry is of.
+/// </content>
+public sealed unsafe partial class X86Cpu
+{
+    private const int Supervisor = 0, User = 1;
+    private const int JumpPageBits = 12;
+
+    private readonly uint[] _jumpGenerations = new uint[2];
+
+    /// <summary>One bit for each page, hashed, that entries of the present generation are of.</summary>
+    private readonly ulong[][] _jumpPages = [new ulong[(1 << JumpPageBits) / 64], new ulong[(1 << JumpPageBits) / 64]];
+
+    /// <summary>Some supervisor code of the present generation is not in a global page.</summary>
+    private bool _jumpsLocal;
+
+    private int JumpSide => ((Mode)State->Mode & Mode.Cpl) == (Mode)3 ? User : Supervisor;
+
+    private static int JumpPage(ulong linear)
+    {
+        var page = linear >> 12;
+        return (int)((page ^ page >> JumpPageBits) & ((1 << JumpPageBits) - 1));
+    }
+
+    private void ForgetJumps(int side)
+    {
+        _jumpGenerations[side]++;
+        Array.Clear(_jumpPages[side]);
+        if (side == Supervisor)
+            _jumpsLocal = false;
+        State->JumpGeneration = _jumpGenerations[JumpSide];
+    }
+
+    /// <summary>The unit at the program counter, just found, gets an entry.</summary>
+    private void NoteJump(Unit unit)
+    {
+        var address = CodeAddress(State->Rip);
+        NoteJumpPage(address);
+        if (unit.Ram2 != null)
+            NoteJumpPage(CodeAddress((State->Rip | 0xFFF) + 1));
+    }
+
+    private void NoteJumpPage(ulong address)
+    {
+        var side = JumpSide;
+        _jumpPages[side][JumpPage(address) >> 6] |= 1UL << (JumpPage(address) & 63);
+        if (side == Supervisor && !_jumpsLocal)
+            _jumpsLocal = !_tlb.IsCodeGlobal(address, CodeMmuIndex);
+    }
+}
