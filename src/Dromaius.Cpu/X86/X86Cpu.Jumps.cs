@@ -34,6 +34,7 @@ public sealed unsafe partial class X86Cpu
         Array.Clear(_jumpPages[side]);
         if (side == Supervisor)
             _jumpsLocal = false;
+        _engine?.UnlinkPages(side);
         State->JumpGeneration = _jumpGenerations[JumpSide];
     }
 

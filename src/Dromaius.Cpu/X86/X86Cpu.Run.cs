@@ -226,7 +226,7 @@ public sealed unsafe partial class X86Cpu : IEngineClient, ICodeFetcher
 
             recent = unit;
             if (lastExit != 0)
-                engine.Link(lastExit, unit);
+                engine.Link(lastExit, unit, JumpSide);
             return unit;
         }
 
@@ -288,6 +288,7 @@ public sealed unsafe partial class X86Cpu : IEngineClient, ICodeFetcher
     private TranslatedBlock Translate(int maxInstructions)
     {
         _builder.Reset();
+        _translator.LinksPages = _engine!.LinksPages;
         var block = _translator.Translate(_builder, this, State->Rip, State->CodeBase, (Mode)State->Mode, maxInstructions);
         if (GuestLog.Has(TranslationItems))
             LogTranslated(block.Length);

@@ -78,6 +78,7 @@ public sealed unsafe class Engine : IDisposable
     private readonly Dictionary<UnitKey, Unit> _units = [];
     private readonly Dictionary<nint, List<Unit>> _pages = [];
     private readonly List<Unit?> _byId = [];
+    private readonly List<(Unit From, int Slot)>[] _pageLinks = [[], []];
     private readonly List<IEngineClient> _clients = [];
     private readonly CodeCache _cache;
     private readonly X64Compiler? _compiler;
@@ -102,6 +103,8 @@ public sealed unsafe class Engine : IDisposable
 
     /// <summary>How many units the interpreter makes before it throws all away, forgotten ones included.</summary>
     private const int MaxInterpreted = 100_000;
+
+    private const int MaxPageLinks = 100_000;
 
     public int UnitCount => _units.Count;
     public ulong CacheUsed => _cache.Used;
@@ -266,8 +269,42 @@ public sealed unsafe class Engine : IDisposable
 
     // Links.
 
+    /// <summary>
+    /// Exits may lead straight to units on other pages. Such links hold only while addresses keep their meaning
+    /// (<see cref="UnlinkPages"/>), which is one processor's affair: with several there are none.
+    /// </summary>
+    public bool LinksPages => _clients.Count == 1;
+
+    /// <summary>Takes back the links between pages that were made on one side: 0 the supervisor's, 1 the user's.</summary>
+    public void UnlinkPages(int side)
+    {
+        var links = _pageLinks[side];
+        if (links.Count == 0)
+            return;
+        lock (_gate)
+        {
+            foreach (var (from, slot) in links)
+            {
+                var target = slot == 0 ? from.Target0 : from.Target1;
+                if (target == null)
+                    continue;
+                target.Incoming.Remove((from, slot));
+                if (slot == 0)
+                    from.Target0 = null;
+                else
+                    from.Target1 = null;
+                SetJump(slot == 0 ? from.Patch0 : from.Patch1, slot == 0 ? from.Unlinked0 : from.Unlinked1);
+            }
+
+            links.Clear();
+        }
+    }
+
     /// <summary>Makes the exit that a processor left through (<see cref="EngineState.LastExit"/>) lead straight to a unit.</summary>
-    public void Link(ulong lastExit, Unit target)
+    /// <param name="lastExit">The exit.</param>
+    /// <param name="target">The unit.</param>
+    /// <param name="side">Whose link it is, should it cross pages: see <see cref="UnlinkPages"/>.</param>
+    public void Link(ulong lastExit, Unit target, int side)
     {
         lock (_gate)
         {
@@ -280,6 +317,13 @@ public sealed unsafe class Engine : IDisposable
             var patch = slot == 0 ? from.Patch0 : from.Patch1;
             if (patch == null)
                 return;
+            if ((from.Key.CodeBase + from.Key.Pc) >> 12 != (target.Key.CodeBase + target.Key.Pc) >> 12)
+            {
+                if (!LinksPages || _pageLinks[side].Count >= MaxPageLinks)
+                    return;
+                _pageLinks[side].Add((from, slot));
+            }
+
             SetJump(patch, target.Code);
             if (slot == 0)
                 from.Target0 = target;
@@ -424,6 +468,8 @@ public sealed unsafe class Engine : IDisposable
             _idBase += _byId.Count;
             _byId.Clear();
             _codeVersion++;
+            foreach (var links in _pageLinks)
+                links.Clear();
             foreach (var c in _clients)
             {
                 for (var i = 0; i < 1 << EngineState.JumpCacheBits; i++)

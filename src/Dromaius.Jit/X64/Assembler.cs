@@ -460,9 +460,35 @@ internal sealed unsafe class Assembler
     /// <summary>A jump whose displacement is 4-byte aligned, so that it can be patched while other threads run it.</summary>
     public byte* JmpPatchable()
     {
-        while ((((ulong)_p + 1) & 3) != 0)
-            Byte(0x90);
+        AlignDisplacement(1);
         return Jmp();
+    }
+
+    /// <summary>As <see cref="JmpPatchable"/>, with a condition.</summary>
+    public byte* JccPatchable(Cc cc)
+    {
+        AlignDisplacement(2);
+        return Jcc(cc);
+    }
+
+    /// <summary>One no-operation, as long as it takes to align what follows an opcode (Intel SDM volume 2, NOP).</summary>
+    private void AlignDisplacement(int opcodeLength)
+    {
+        switch (-(int)((ulong)_p + (ulong)opcodeLength) & 3)
+        {
+            case 1:
+                Byte(0x90);
+                break;
+            case 2:
+                Byte(0x66);
+                Byte(0x90);
+                break;
+            case 3:
+                Byte(0x0F);
+                Byte(0x1F);
+                Byte(0);
+                break;
+        }
     }
 
     public void JmpTo(byte* execTarget)

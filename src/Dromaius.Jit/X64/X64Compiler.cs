@@ -264,6 +264,13 @@ internal sealed unsafe partial class X64Compiler
                 {
                     _alloc.SyncGlobals();
                     var cc = EmitCompare(i.Cond, i.Width, i.A, i.B);
+                    if (TryExitAt(i.Aux, out var exit))
+                    {
+                        LinkExit(_asm.JccPatchable(cc), _b.Insns[exit]);
+                        _b.Insns[exit].Op = IrOp.Nop;
+                        break;
+                    }
+
                     _jumps.Add(((nint)_asm.Jcc(cc), i.Aux));
                     break;
                 }
@@ -369,12 +376,40 @@ internal sealed unsafe partial class X64Compiler
             _cold.Add(new ColdPath { Kind = ColdKind.Exit, Jump = (nint)_asm.Jcc(Cc.Ne), Pc = i.Imm, Slot = -1 });
         }
 
-        var patch = _asm.JmpPatchable();
-        if (i.Aux == 0)
+        LinkExit(_asm.JmpPatchable(), i);
+    }
+
+    private void LinkExit(byte* patch, in IrInsn exit)
+    {
+        if (exit.Aux == 0)
             _unit.Patch0 = patch;
         else
             _unit.Patch1 = patch;
-        _cold.Add(new ColdPath { Kind = ColdKind.Exit, Jump = (nint)patch, Pc = i.Imm, Slot = i.Aux });
+        _cold.Add(new ColdPath { Kind = ColdKind.Exit, Jump = (nint)patch, Pc = exit.Imm, Slot = exit.Aux });
+    }
+
+    /// <summary>
+    /// Whether nothing but an exit that can be linked stands behind a label that only the present branch leads to: the branch
+    /// may then be the exit.
+    /// </summary>
+    private bool TryExitAt(int label, out int exit)
+    {
+        exit = -1;
+        var insns = _b.Insns;
+        for (var j = 0; j < insns.Length; j++)
+        {
+            ref readonly var insn = ref insns[j];
+            if (j != _alloc.At && insn.Op is IrOp.Br or IrOp.BrCond && insn.Aux == label)
+                return false;
+            if (insn.Op != IrOp.Label || insn.Aux != label)
+                continue;
+            if (j == 0 || j + 1 >= insns.Length || (IrInfo.Of(insns[j - 1].Op) & OpTraits.EndsPath) == 0
+                || insns[j + 1] is not { Op: IrOp.ExitDirect, Aux: >= 0, Extra: 0 })
+                return false;
+            exit = j + 1;
+        }
+
+        return exit >= 0;
     }
 
     /// <summary>Goes on at the address in R10 if the jump cache knows it in the state's mode; else leaves. No value lives.</summary>

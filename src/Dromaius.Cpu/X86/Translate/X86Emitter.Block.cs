@@ -133,6 +133,9 @@ public sealed partial class X86Emitter
 
     // Exits. Under single-stepping all go through the trap helper; in a shadow the mode changes, so nothing is linked.
 
+    /// <summary>Exits to other pages are linked too, and unlinked when addresses change their meaning.</summary>
+    internal bool LinksPages { get; set; }
+
     /// <summary>Goes on at a known address and ends the path (not the block: that is <see cref="Ended"/>).</summary>
     private void ExitTo(ulong rip, int slot)
     {
@@ -142,7 +145,7 @@ public sealed partial class X86Emitter
             return;
         }
 
-        var near = (_codeBase + rip) >> PageBits == _blockPage;
+        var near = LinksPages || (_codeBase + rip) >> PageBits == _blockPage;
         B.ExitDirect(rip, near ? slot : -1, rip <= Rip);
     }
 

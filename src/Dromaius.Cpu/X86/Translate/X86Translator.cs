@@ -28,6 +28,12 @@ public sealed class X86Translator
         _decoder64 = Decoder.Create(64, _window, options);
     }
 
+    /// <summary>Exits to other pages may be linked directly (<see cref="Jit.Engine.LinksPages"/>).</summary>
+    public bool LinksPages
+    {
+        set => _emitter.LinksPages = value;
+    }
+
     /// <summary>
     /// Translates a basic block (or up to so many instructions) that begins at rip, an offset in CS: its linear address is
     /// <paramref name="codeBase"/> + <paramref name="rip"/>.
