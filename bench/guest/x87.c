@@ -13,9 +13,9 @@ int main(void)
         y[i] = 1.0L / (long double)(i + 1);
     }
     uint64_t start = now_ns();
-    for (int round = 0; round < 30000; round++) {
+    for (int round = 0; round < 15000; round++) {
         /* A polynomial, and a step of Newton for the cube root. */
-        long double sum = 0, t = 1.0L + (long double)round / 8192.0L;
+        long double sum = 0, t = 1.0L + (long double)round / 4096.0L;
         for (int i = 0; i < N; i++) {
             long double p = ((x[i] * 0.125L - y[i]) * x[i] + t) * x[i] - 0.75L;
             sum += p < 0 ? -p : p;

@@ -110,9 +110,6 @@ static void redirect(const char *path, int flags, int to)
 /* Runs a step; its errors go to the file "errors". Returns its status, or a negative number. */
 static int run(const struct step *step, uint64_t *elapsed)
 {
-    static char *const environment[] = {
-        "PATH=/usr/bin:/bin", "HOME=/tmp", "TMPDIR=/tmp", "LC_ALL=C", "PYTHONHASHSEED=0", "PYTHONDONTWRITEBYTECODE=1", NULL,
-    };
     int status = -1;
     uint64_t start = now_ns();
     pid_t child = fork();
@@ -120,7 +117,7 @@ static int run(const struct step *step, uint64_t *elapsed)
         redirect(step->input ? step->input : "empty", O_RDONLY, 0);
         redirect("errors", O_WRONLY | O_CREAT | O_APPEND, 2);
         redirect(step->output, O_WRONLY | O_CREAT | O_TRUNC, 1);
-        execvpe(step->arguments[0], (char *const *)step->arguments, environment);
+        execvp(step->arguments[0], (char *const *)step->arguments);
         _exit(127);
     }
     if (child > 0)
@@ -195,6 +192,10 @@ int main(int count, char **arguments)
     }
     if (root != NULL && !enter(root))
         return fail(name, "cannot change the root");
+    static char *const environment[] = {
+        "PATH=/usr/bin", "HOME=/tmp", "TMPDIR=/tmp", "LC_ALL=C", "PYTHONHASHSEED=0", "PYTHONDONTWRITEBYTECODE=1", NULL,
+    };
+    environ = (char **)environment;
     char folder[] = "/tmp/bench.XXXXXX";
     if (mkdtemp(folder) == NULL || chdir(folder) != 0)
         return fail(name, "no folder for its files");
