@@ -51,7 +51,9 @@ public sealed unsafe class Unit
 
     internal byte* Patch0, Patch1, Unlinked0, Unlinked1;
     internal Unit? Target0, Target1;
-    internal readonly List<(Unit From, int Slot)> Incoming = [];
+    
+    /// <summary>The exits that lead straight here; none for most units.</summary>
+    internal List<(Unit From, int Slot)>? Incoming;
 
     internal byte* HostPage2 => Ram2 == null ? null : Ram2.Base + (Offset2 & ~0xFFFUL);
 }
@@ -288,7 +290,7 @@ public sealed unsafe class Engine : IDisposable
                 var target = slot == 0 ? from.Target0 : from.Target1;
                 if (target == null)
                     continue;
-                target.Incoming.Remove((from, slot));
+                target.Incoming!.Remove((from, slot));
                 if (slot == 0)
                     from.Target0 = null;
                 else
@@ -329,7 +331,7 @@ public sealed unsafe class Engine : IDisposable
                 from.Target0 = target;
             else
                 from.Target1 = target;
-            target.Incoming.Add((from, slot));
+            (target.Incoming ??= []).Add((from, slot));
         }
     }
 
@@ -338,7 +340,7 @@ public sealed unsafe class Engine : IDisposable
 
     private void Unlink(Unit unit)
     {
-        foreach (var (from, slot) in unit.Incoming)
+        foreach (var (from, slot) in unit.Incoming ?? [])
         {
             if (slot == 0 && from.Target0 == unit)
             {
@@ -352,9 +354,9 @@ public sealed unsafe class Engine : IDisposable
             }
         }
 
-        unit.Incoming.Clear();
-        unit.Target0?.Incoming.Remove((unit, 0));
-        unit.Target1?.Incoming.Remove((unit, 1));
+        unit.Incoming?.Clear();
+        unit.Target0?.Incoming?.Remove((unit, 0));
+        unit.Target1?.Incoming?.Remove((unit, 1));
         unit.Target0 = unit.Target1 = null;
         if (unit.Patch0 != null)
             SetJump(unit.Patch0, unit.Unlinked0);

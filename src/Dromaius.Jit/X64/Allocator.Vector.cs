@@ -111,21 +111,18 @@ internal sealed partial class Allocator
     }
 
     /// <summary>Vectors that live across the current operation, for its cold path.</summary>
-    public int LiveVectors(Span<SavedVector> into)
+    public void LiveVectors(List<SavedVector> into)
     {
-        var n = 0;
         for (var x = 0; x < VecCount; x++)
         {
             var v = _vecOwner[x];
             if (v < 0 || !LiveNow(v))
                 continue;
             var at = FindInState(v);
-            into[n++] = at >= 0
+            into.Add(at >= 0
                 ? new SavedVector(x, new Mem(State, _inState[at].Offset), _inState[at].Width, false)
-                : new SavedVector(x, Home(v), W.Y, true);
+                : new SavedVector(x, Home(v), W.Y, true));
         }
-
-        return n;
     }
 
     // Values that the CPU state holds too: they need no store to be given up.

@@ -596,15 +596,12 @@ internal sealed partial class Allocator(Assembler asm)
     }
 
     /// <summary>Globals that only registers hold now, for the cold path of an access: global, register or constant.</summary>
-    public int Dirty(Span<(int Global, Reg Reg, ulong Const)> into)
+    public void Dirty(List<(int Global, Reg Reg, ulong Const)> into)
     {
-        var n = 0;
         for (var g = 0; g < _globals; g++)
         {
             if (_pin[g] == Reg.None && (_flags[g] & HasMem) == 0 && (_reg[g] >= 0 || (_flags[g] & HasConst) != 0))
-                into[n++] = (g, _reg[g] >= 0 ? (Reg)_reg[g] : Reg.None, _const[g]);
+                into.Add((g, _reg[g] >= 0 ? (Reg)_reg[g] : Reg.None, _const[g]));
         }
-
-        return n;
     }
 }

@@ -1,3 +1,4 @@
+using System.Runtime.InteropServices;
 using Dromaius.Jit.Ir;
 
 namespace Dromaius.Jit.X64;
@@ -9,9 +10,6 @@ internal sealed unsafe partial class X64Compiler
     private const int PageShift = 12;
     private const int TagRead = 0, TagWrite = 8, Addend = 16;
 
-    private readonly (int Global, Reg Reg, ulong Const)[] _dirty = new (int, Reg, ulong)[64];
-    private readonly SavedVector[] _vectors = new SavedVector[16];
-
     // Of each group: the distance of the access whose check is in force from the group's first, and whether it allows stores.
     private int[] _groupAnchor = new int[64];
     private bool[] _groupWritable = new bool[64];
@@ -20,19 +18,16 @@ internal sealed unsafe partial class X64Compiler
     {
         var access = PackedAccess.Of(i);
         var isStore = i.Op is not (IrOp.GuestLd or IrOp.VGuestLd);
-        var cold = new ColdPath
-        {
-            Kind = ColdKind.Memory, Op = i.Op, Access = access, Address = Reg.None, Displacement = (int)i.Imm, Pc = _pc,
-            ValueReg = Reg.None, Value2Reg = Reg.None, Result = Reg.None, GroupOffset = Reg.None,
-            AddressHome = new Mem(Reg.None, 0),
-        };
+        var cold = NewCold(ColdKind.Memory);
+        (cold.Op, cold.Access, cold.Displacement, cold.Pc) = (i.Op, access, (int)i.Imm, _pc);
+        cold.Address = cold.ValueReg = cold.Value2Reg = cold.Result = cold.GroupOffset = Reg.None;
+        cold.AddressHome = new Mem(Reg.None, 0);
         if (i.Group != 0 && (_groupWritable[i.Group] || !isStore) && _alloc.TryGroup(i.Group, out var offset, out var page))
             EmitShared(ref i, cold, access, offset, page);
         else if (i.Op is IrOp.GuestRmw or IrOp.GuestCas)
             EmitAtomic(ref i, cold, access);
         else
             EmitChecked(ref i, cold, access, isStore);
-        _cold.Add(cold);
     }
 
     /// <summary>An access close to one that was checked: it only must not leave the page.</summary>
@@ -50,9 +45,7 @@ internal sealed unsafe partial class X64Compiler
         var low = distance < 0 ? _alloc.Scratch() : Reg.None;
         var result = i.Op == IrOp.GuestLd ? _alloc.Target(i.Dst) : Reg.None;
         var x = i.Op == IrOp.VGuestLd ? _alloc.TargetVec() : -1;
-        cold.Dirty = Snapshot();
-        cold.Vectors = LiveVectors();
-        cold.Groups = _alloc.LiveGroups();
+        Snapshot(cold);
         if (distance < 0)
         {
             _asm.Lea(2, low, new Mem(offset, distance));
@@ -77,9 +70,7 @@ internal sealed unsafe partial class X64Compiler
         var grouped = i.Group != 0 && _addresses.LastOf(i.Group) > _alloc.At;
         var result = i.Op != IrOp.GuestLd ? Reg.None : grouped || _alloc.IsPinned(i.Dst) ? _alloc.Target(i.Dst) : host;
         var x = i.Op == IrOp.VGuestLd ? _alloc.TargetVec() : -1;
-        cold.Dirty = Snapshot();
-        cold.Vectors = LiveVectors();
-        cold.Groups = _alloc.LiveGroups();
+        Snapshot(cold);
         var writable = isStore || (grouped && StoresNext(i));
         EmitTlbCheck(access, address, cold.Displacement, host, tag, writable ? TagWrite : TagRead);
         cold.Jump = (nint)_asm.Jcc(Cc.Ne);
@@ -173,9 +164,7 @@ internal sealed unsafe partial class X64Compiler
         var tag = _alloc.Scratch();
         var rax = i.Op == IrOp.GuestCas || (RmwKind)i.Extra > RmwKind.Add ? _alloc.Scratch() : Reg.None;
         var next = i.Op == IrOp.GuestRmw && rax != Reg.None ? _alloc.Scratch() : Reg.None;
-        cold.Dirty = Snapshot();
-        cold.Vectors = LiveVectors();
-        cold.Groups = _alloc.LiveGroups();
+        Snapshot(cold);
         EmitTlbCheck(access, address, cold.Displacement, host, tag, TagWrite);
         cold.Jump = (nint)_asm.Jcc(Cc.Ne);
         _asm.Load(3, tag, new Mem(host, Addend));
@@ -186,16 +175,15 @@ internal sealed unsafe partial class X64Compiler
             EmitRmw(ref i, cold, host, tag, rax, next);
     }
 
-    private (int, Reg, ulong)[] Snapshot()
+    /// <summary>What the cold path of the present access must store and keep.</summary>
+    private void Snapshot(ColdPath cold)
     {
-        var n = _alloc.Dirty(_dirty);
-        return n == 0 ? [] : _dirty.AsSpan(0, n).ToArray();
-    }
-
-    private SavedVector[] LiveVectors()
-    {
-        var n = _alloc.LiveVectors(_vectors);
-        return n == 0 ? [] : _vectors.AsSpan(0, n).ToArray();
+        var (dirty, vectors) = (_dirty.Count, _vectors.Count);
+        _alloc.Dirty(_dirty);
+        _alloc.LiveVectors(_vectors);
+        cold.Dirty = dirty.._dirty.Count;
+        cold.Vectors = vectors.._vectors.Count;
+        cold.Groups = _alloc.LiveGroups();
     }
 
     /// <summary>
@@ -305,7 +293,7 @@ internal sealed unsafe partial class X64Compiler
     private void EmitColdMemory(ColdPath c)
     {
         _asm.PatchHere((byte*)c.Jump);
-        foreach (var (global, reg, value) in c.Dirty)
+        foreach (var (global, reg, value) in CollectionsMarshal.AsSpan(_dirty)[c.Dirty])
         {
             var home = new Mem(Allocator.State, _layout.Globals[global].Offset);
             if (reg == Reg.None)
@@ -332,7 +320,7 @@ internal sealed unsafe partial class X64Compiler
         var width = (int)c.Access.Width;
         if (c.Op == IrOp.VGuestSt)
             VecMemory(width, c.Xmm, Eng(EngineOffsets.Bounce), true);
-        foreach (var saved in c.Vectors)
+        foreach (var saved in CollectionsMarshal.AsSpan(_vectors)[c.Vectors])
         {
             if (saved.Store)
                 _alloc.StoreVec(saved.Home, saved.Xmm);
@@ -347,7 +335,7 @@ internal sealed unsafe partial class X64Compiler
             IrOp.VGuestLd => _thunks.VecLoad,
             _ => _thunks.VecStore,
         });
-        foreach (var saved in c.Vectors)
+        foreach (var saved in CollectionsMarshal.AsSpan(_vectors)[c.Vectors])
             _alloc.LoadVec(saved.Xmm, saved.Home, saved.Width);
         // The slow path may have changed what addresses mean (a device that moves memory).
         for (var groups = c.Groups; groups != 0; groups &= groups - 1)

@@ -31,6 +31,9 @@ internal sealed unsafe partial class X64Compiler
     private readonly Addresses _addresses = new();
     private readonly ForwardVectors _forward = new();
     private readonly List<ColdPath> _cold = [];
+    private readonly List<(int Global, Reg Reg, ulong Const)> _dirty = [];
+    private readonly List<SavedVector> _vectors = [];
+    private int _coldCount;
     private readonly List<(nint Rel32, int Label)> _jumps = [];
     private nint[] _labels = new nint[64];
     private IrBuilder _b = null!;
@@ -80,7 +83,9 @@ internal sealed unsafe partial class X64Compiler
         _b = b;
         _unitId = unitId;
         _unit = default;
-        _cold.Clear();
+        _coldCount = 0;
+        _dirty.Clear();
+        _vectors.Clear();
         _jumps.Clear();
         if (_labels.Length < b.LabelCount)
             _labels = new nint[b.LabelCount * 2];
@@ -117,11 +122,11 @@ internal sealed unsafe partial class X64Compiler
             _alloc.Release(insn.Dst);
         }
 
-        foreach (var cold in _cold)
+        for (var i = 0; i < _coldCount; i++)
         {
             if (_asm.Overflowed)
                 return false;
-            EmitCold(cold);
+            EmitCold(_cold[i]);
         }
 
         if (_asm.Overflowed || _alloc.OutOfSpillSlots)
@@ -373,7 +378,7 @@ internal sealed unsafe partial class X64Compiler
         if (i.Extra != 0)
         {
             _asm.OpImm(Alu.Cmp, 2, Eng(EngineOffsets.ExitRequest), 0);
-            _cold.Add(new ColdPath { Kind = ColdKind.Exit, Jump = (nint)_asm.Jcc(Cc.Ne), Pc = i.Imm, Slot = -1 });
+            AddExit(_asm.Jcc(Cc.Ne), i.Imm, -1);
         }
 
         LinkExit(_asm.JmpPatchable(), i);
@@ -385,7 +390,23 @@ internal sealed unsafe partial class X64Compiler
             _unit.Patch0 = patch;
         else
             _unit.Patch1 = patch;
-        _cold.Add(new ColdPath { Kind = ColdKind.Exit, Jump = (nint)patch, Pc = exit.Imm, Slot = exit.Aux });
+        AddExit(patch, exit.Imm, exit.Aux);
+    }
+
+    private void AddExit(byte* jump, ulong pc, int slot)
+    {
+        var cold = NewCold(ColdKind.Exit);
+        (cold.Jump, cold.Pc, cold.Slot) = ((nint)jump, pc, slot);
+    }
+
+    /// <summary>Another cold path of the unit. The objects are used again from unit to unit.</summary>
+    private ColdPath NewCold(ColdKind kind)
+    {
+        if (_coldCount == _cold.Count)
+            _cold.Add(new ColdPath());
+        var cold = _cold[_coldCount++];
+        cold.Kind = kind;
+        return cold;
     }
 
     /// <summary>
@@ -433,10 +454,8 @@ internal sealed unsafe partial class X64Compiler
         _asm.OpImm(Alu.Cmp, 2, Eng(EngineOffsets.ExitRequest), 0);
         var miss3 = _asm.Jcc(Cc.Ne);
         _asm.JmpMem(new Mem(Reg.R11, 24));
-        _cold.Add(new ColdPath
-        {
-            Kind = ColdKind.LookupMiss, Jump = (nint)miss0, Jump1 = (nint)miss1, Jump2 = (nint)miss2, Jump3 = (nint)miss3,
-        });
+        var cold = NewCold(ColdKind.LookupMiss);
+        (cold.Jump, cold.Jump1, cold.Jump2, cold.Jump3) = ((nint)miss0, (nint)miss1, (nint)miss2, (nint)miss3);
     }
 
     // Cold paths.
@@ -470,8 +489,9 @@ internal sealed unsafe partial class X64Compiler
         public Reg ValueReg, Value2Reg;
         public ulong ValueConst;
         public int Xmm;
-        public (int Global, Reg Reg, ulong Const)[] Dirty = [];
-        public SavedVector[] Vectors = [];
+
+        // Ranges of the unit's lists.
+        public Range Dirty, Vectors;
     }
 
     private void EmitCold(ColdPath c)
