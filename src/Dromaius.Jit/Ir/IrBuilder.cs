@@ -23,6 +23,9 @@ public sealed class IrBuilder
     }
 
     public GuestLayout Layout { get; }
+
+    /// <summary>The code base is 0 in every unit of this unit's mode: looked-up exits need not compare it.</summary>
+    public bool HasFlatCode { get; set; }
     public Span<IrInsn> Insns => _insns.AsSpan(0, _count);
     public int Count => _count;
 
@@ -40,6 +43,7 @@ public sealed class IrBuilder
         _constIndex.Clear();
         _helpers.Clear();
         _labels = 0;
+        HasFlatCode = false;
     }
 
     public ValType TypeOf(Val v) => v.IsConst ? ValType.Int : _types[v.Id];

@@ -99,14 +99,16 @@ internal sealed unsafe partial class X64Compiler
         _asm.OpImm(Alu.And, 2, offset, (1 << PageShift) - 1);
     }
 
-    /// <summary>The same guest instruction stores where it loads: it needs permission to write at once.</summary>
+    /// <summary>The group is certain to store later: it asks for permission to write at once.</summary>
     private bool StoresNext(in IrInsn load)
     {
         var insns = _b.Insns;
-        for (var j = _alloc.At + 1; j < insns.Length && insns[j].Op != IrOp.InsnStart; j++)
+        for (var j = _alloc.At + 1; j <= _addresses.LastOf(load.Group); j++)
         {
-            if (insns[j].Op is IrOp.GuestSt or IrOp.VGuestSt && insns[j].Group == load.Group && insns[j].Delta == load.Delta)
+            if (insns[j].Op is IrOp.GuestSt or IrOp.VGuestSt && insns[j].Group == load.Group)
                 return true;
+            if (insns[j].Op == IrOp.BrCond)
+                return false;
         }
 
         return false;

@@ -10,6 +10,9 @@ internal unsafe struct CompiledUnit
     public byte* Code;
     public int Length;
 
+    /// <summary>Bytes before the cold paths.</summary>
+    public int HotLength;
+
     /// <summary>Write addresses of the displacements of the two linkable exits, or null; and where they lead unlinked.</summary>
     public byte* Patch0, Patch1;
     public byte* Unlinked0, Unlinked1;
@@ -122,6 +125,7 @@ internal sealed unsafe partial class X64Compiler
             _alloc.Release(insn.Dst);
         }
 
+        _unit.HotLength = (int)(_asm.ExecPosition - _unit.Code);
         for (var i = 0; i < _coldCount; i++)
         {
             if (_asm.Overflowed)
@@ -291,13 +295,13 @@ internal sealed unsafe partial class X64Compiler
                     var pc = _alloc.Use(i.A);
                     if (pc != Reg.R10)
                         _asm.Mov(3, Reg.R10, pc);
-                    EmitLookup();
+                    EmitLookup(_b.HasFlatCode);
                     break;
                 }
             case IrOp.ExitLookup:
                 _alloc.SyncGlobals();
                 _asm.Load(3, Reg.R10, new Mem(Allocator.State, _layout.PcOffset));
-                EmitLookup();
+                EmitLookup(false);
                 break;
             case IrOp.ExitLoop:
                 _alloc.SyncGlobals();
@@ -371,7 +375,7 @@ internal sealed unsafe partial class X64Compiler
         if (i.Aux < 0)
         {
             _asm.MovImm(Reg.R10, i.Imm);
-            EmitLookup();
+            EmitLookup(_b.HasFlatCode);
             return;
         }
 
@@ -434,7 +438,7 @@ internal sealed unsafe partial class X64Compiler
     }
 
     /// <summary>Goes on at the address in R10 if the jump cache knows it in the state's mode; else leaves. No value lives.</summary>
-    private void EmitLookup()
+    private void EmitLookup(bool flat)
     {
         // Index: (pc ^ pc >> 12) in entries of 32 bytes; EngineState.JumpIndex does the same.
         _asm.Mov(3, Reg.R11, Reg.R10);
@@ -448,9 +452,14 @@ internal sealed unsafe partial class X64Compiler
         _asm.Load(3, Reg.R12, new Mem(Allocator.State, _layout.ModeOffset));
         _asm.Op(Alu.Cmp, 3, Reg.R12, new Mem(Reg.R11, 16));
         var miss1 = _asm.Jcc(Cc.Ne);
-        _asm.Load(3, Reg.R12, new Mem(Allocator.State, _layout.CodeBaseOffset));
-        _asm.Op(Alu.Cmp, 3, Reg.R12, new Mem(Reg.R11, 8));
-        var miss2 = _asm.Jcc(Cc.Ne);
+        byte* miss2 = null;
+        if (!flat)
+        {
+            _asm.Load(3, Reg.R12, new Mem(Allocator.State, _layout.CodeBaseOffset));
+            _asm.Op(Alu.Cmp, 3, Reg.R12, new Mem(Reg.R11, 8));
+            miss2 = _asm.Jcc(Cc.Ne);
+        }
+
         _asm.OpImm(Alu.Cmp, 2, Eng(EngineOffsets.ExitRequest), 0);
         var miss3 = _asm.Jcc(Cc.Ne);
         _asm.JmpMem(new Mem(Reg.R11, 24));
@@ -511,7 +520,8 @@ internal sealed unsafe partial class X64Compiler
             case ColdKind.LookupMiss:
                 _asm.PatchHere((byte*)c.Jump);
                 _asm.PatchHere((byte*)c.Jump1);
-                _asm.PatchHere((byte*)c.Jump2);
+                if (c.Jump2 != 0)
+                    _asm.PatchHere((byte*)c.Jump2);
                 _asm.PatchHere((byte*)c.Jump3);
                 _asm.Store(3, new Mem(Allocator.State, _layout.PcOffset), Reg.R10);
                 _asm.StoreImm(3, Eng(EngineOffsets.LastExit), 0);

@@ -73,6 +73,23 @@ internal sealed unsafe class GuestProcessor : ICodeFetcher, IDisposable
         Store(state);
     }
 
+    /// <summary>The host code for a block in 64-bit user mode, without its cold paths.</summary>
+    public ReadOnlySpan<byte> Compile(byte[] code, out ulong address)
+    {
+        var state = new MachineState { Rip = MachineState.CodeBase, Mxcsr = 0x1F80, FpControl = 0x37F };
+        _code = code;
+        _start = state.Rip;
+        Load(state);
+        _builder.Reset();
+        _ = _translator.Translate(_builder, this, state.Rip, 0, (Mode)_cpu.State->Mode, 64);
+        if (_cache!.Used > _cache.Size / 2)
+            _compiler!.Clear();
+        if (!_compiler!.TryCompile(_builder, 0, out var unit))
+            throw new InvalidOperationException("the unit does not compile");
+        address = (ulong)unit.Code;
+        return new ReadOnlySpan<byte>(unit.Code, unit.HotLength);
+    }
+
     /// <summary>The IR of the last instruction.</summary>
     public string PrintIr() => IrPrinter.Print(_builder);
 

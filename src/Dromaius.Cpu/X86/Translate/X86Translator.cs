@@ -44,6 +44,7 @@ public sealed class X86Translator
         var is64 = (mode & Mode.Code64) != 0;
         var linear = is64 ? rip : (uint)(codeBase + rip);
         _emitter.Begin(b, mode, rip, codeBase, _instructions);
+        b.HasFlatCode = is64;
         if (_window.Open(fetch, linear, maxInsns * CodeWindow.MaxInstruction) == 0)
             return FetchFault(rip, linear, 0);
 
