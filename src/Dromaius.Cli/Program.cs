@@ -12,7 +12,7 @@ namespace Dromaius.Cli;
 /// <summary>The multi-call executable: the name it is called by, or the first word, says which tool it is.</summary>
 internal static class Program
 {
-    private static readonly string[] Targets = ["system-x86_64", "system-i386", "img", "io"];
+    private static readonly string[] Targets = ["system-x86_64", "system-i386", "img", "io", "nbd"];
 
     public static int Main(string[] args)
     {
@@ -37,6 +37,7 @@ internal static class Program
     {
         "img" => ImgTool.Run(args),
         "io" => IoTool.Run(args),
+        "nbd" => NbdTool.Run(args),
         _ => RunSystem(tool, args),
     };
 
@@ -98,6 +99,7 @@ internal static class Program
           dromaius-system-i386     a PC with 32-bit x86 processors (also: dromaius system-i386)
           dromaius-img             makes, converts, checks and changes disk images (also: dromaius img)
           dromaius-io              reads and writes a disk image by commands (also: dromaius io)
+          dromaius-nbd             serves a disk image to network block device clients (also: dromaius nbd)
 
         The options are those of QEMU. Begin with
 

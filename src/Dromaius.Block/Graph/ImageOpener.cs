@@ -1,4 +1,5 @@
 using Dromaius.Block.Host;
+using Dromaius.Block.Nbd;
 using Dromaius.Block.Raw;
 using Dromaius.Core.Errors;
 
@@ -11,7 +12,7 @@ public static class ImageOpener
     private static readonly string[] FileDrivers = ["file", "host_device", "host_cdrom"];
 
     /// <summary>Names of drivers that are not formats.</summary>
-    public static IReadOnlyList<string> Protocols { get; } = ["file", "host_cdrom", "host_device", "null-aio", "null-co"];
+    public static IReadOnlyList<string> Protocols { get; } = ["file", "host_cdrom", "host_device", "nbd", "null-aio", "null-co"];
 
     public static BlockNode Open(string fileName, OpenFlags flags, string? format = null)
     {
@@ -79,7 +80,12 @@ public static class ImageOpener
             if (fileName.StartsWith("file:", StringComparison.Ordinal))
                 fileName = fileName[5..];
             else if (HasProtocol(fileName) && !File.Exists(fileName))
-                return OpenRemote(fileName, options, flags);
+            {
+                var remote = OpenRemote(fileName, options, flags);
+                remote.NodeName = nodeName;
+                flags.Graph?.Register(remote);
+                return remote;
+            }
         }
 
         driver ??= "file";
@@ -109,6 +115,8 @@ public static class ImageOpener
             _ = options.TakeSize("latency-ns");
             node = new NullNode(driver, options.TakeSize("size") ?? 1L << 30, options.TakeBool("read-zeroes") ?? false);
         }
+        else if (driver == "nbd")
+            node = OpenNbd(fileName != null ? NbdAddress.Parse(fileName) : NbdAddress.FromOptions(options), options, flags);
         else
             return OpenNode(fileName, WithDriver(options, driver), flags with { Depth = flags.Depth + 1 });
 
@@ -126,9 +134,20 @@ public static class ImageOpener
     private static BlockNode OpenRemote(string fileName, BlockOptions options, OpenFlags flags)
     {
         var protocol = fileName[..fileName.IndexOf(':')];
-        _ = options;
-        _ = flags;
+        if (protocol is "nbd" or "nbd+tcp" or "nbd+unix")
+            return OpenNbd(NbdAddress.Parse(fileName), options, flags);
         throw new BlockException(BlockError.Invalid, $"Unknown protocol '{protocol}'");
+    }
+
+    private static NbdNode OpenNbd(NbdAddress address, BlockOptions options, OpenFlags flags)
+    {
+        foreach (var hint in (ReadOnlySpan<string>)["reconnect-delay", "open-timeout", "x-dirty-bitmap", "tls-creds", "tls-hostname"])
+        {
+            if (options.Take(hint) != null && hint.StartsWith("tls", StringComparison.Ordinal))
+                throw new BlockException(BlockError.NotSupported, "TLS is not supported");
+        }
+
+        return new NbdNode(address, flags.ReadOnly, flags.AutoReadOnly);
     }
 
     private static BlockNode OpenNode(string? fileName, BlockOptions options, OpenFlags flags)
