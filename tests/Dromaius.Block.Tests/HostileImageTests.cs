@@ -8,7 +8,7 @@ namespace Dromaius.Block.Tests;
 public sealed class HostileImageTests : IDisposable
 {
     private const int Length = 4 << 20;
-    private const long MaxMemory = 600L << 20;
+    private const long MaxMemory = 4L << 30;
     private readonly ImageFolder _folder = new();
 
     public void Dispose() => _folder.Dispose();

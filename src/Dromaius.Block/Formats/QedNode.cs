@@ -36,10 +36,12 @@ public sealed class QedNode : MappedNode, ICheckable, IBackingChange
             throw Bad("QED cluster size is invalid");
         if (tableClusters is < 1 or > 16 || !uint.IsPow2(tableClusters))
             throw Bad("QED table size is invalid");
+        if (U32(12) == 0 || U32(12) > file.Length / cluster + 1)
+            throw Bad("QED header size is invalid");
         _clusterSize = (int)cluster;
         var tableBytes = (long)cluster * tableClusters;
-        if (tableBytes > 256 << 20)
-            throw Bad("QED table size is invalid");
+        if (tableBytes > 16 << 20)
+            throw new BlockException(BlockError.NotSupported, "QED tables of this size are not supported");
         _entries = (int)(tableBytes / 8);
         _length = (long)U64(48);
         var l1Offset = (long)U64(40);
@@ -118,7 +120,7 @@ public sealed class QedNode : MappedNode, ICheckable, IBackingChange
         var used = new HashSet<long>();
         for (var i = 0L; i < U32(12); i++)
             _ = used.Add(i);
-        CheckRun(used, result, (long)U64(40));
+        _ = CheckRun(used, result, (long)U64(40));
         foreach (var entry in _l1)
         {
             if (entry == 0)
@@ -129,7 +131,9 @@ public sealed class QedNode : MappedNode, ICheckable, IBackingChange
                 continue;
             }
 
-            CheckRun(used, result, (long)entry);
+            // A table that was seen before is not looked at again: there is only so much in a file.
+            if (!CheckRun(used, result, (long)entry))
+                continue;
             foreach (var data in ReadTable((long)entry))
             {
                 if (data is 0 or 1)
@@ -200,13 +204,16 @@ public sealed class QedNode : MappedNode, ICheckable, IBackingChange
         }
     }
 
-    private void CheckRun(HashSet<long> used, CheckResult result, long offset)
+    private bool CheckRun(HashSet<long> used, CheckResult result, long offset)
     {
+        var before = result.Corruptions;
         for (var i = 0; i < _entries * 8L / _clusterSize; i++)
         {
             if (!used.Add(offset / _clusterSize + i))
                 result.Corruptions++;
         }
+
+        return result.Corruptions == before;
     }
 
     private bool IsPlace(ulong offset) => offset % (ulong)_clusterSize == 0 && offset < (ulong)Math.Max(_end, _clusterSize) && offset != 0;
@@ -301,6 +308,8 @@ public sealed class QedFormat : ImageFormat
     {
         var cluster = request.Options.TakeSize("cluster_size") ?? 65536;
         var tables = request.Options.TakeSize("table_size") ?? 4;
+        if (cluster * tables > 16 << 20)
+            throw new BlockException(BlockError.NotSupported, "QED tables of this size are not supported");
         if (cluster is < 4096 or > 64 << 20 || !long.IsPow2(cluster))
             throw new BlockException(BlockError.Invalid, "QED cluster size must be within range [4096, 67108864] and power of 2");
         if (tables is < 1 or > 16 || !long.IsPow2(tables))

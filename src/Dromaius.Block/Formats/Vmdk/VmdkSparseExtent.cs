@@ -42,7 +42,7 @@ internal sealed class VmdkSparseExtent : MappedNode
         DescriptorOffset = (long)Math.Min(U64(header, 28), long.MaxValue / 512) * SectorSize;
         DescriptorSize = (long)Math.Min(U64(header, 36), 1 << 20) * SectorSize;
         _entries = (int)Math.Min(U32(header, 44), int.MaxValue);
-        if (grain is 0 or > 0x20000 || !ulong.IsPow2(grain))
+        if (grain is 0 or > 0x8000 || !ulong.IsPow2(grain))
             throw new BlockException(BlockError.TooBig, "Invalid granularity, image may be corrupt");
         if (_entries is < 1 or > 512)
             throw new BlockException(BlockError.Invalid, "L2 table size too big");
