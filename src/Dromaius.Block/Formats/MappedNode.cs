@@ -9,6 +9,9 @@ public abstract class MappedNode : BlockNode
     /// <summary>Answers of <see cref="Lookup"/> that are no place.</summary>
     protected const long Unallocated = -1, Zero = -2;
 
+    /// <summary>Blocks looked at for one answer.</summary>
+    private const int MaxRun = 65536;
+
     private readonly BlockNode _file;
     private readonly Lock _lock = new();
     private BlockNode? _backing;
@@ -137,8 +140,8 @@ public abstract class MappedNode : BlockNode
             var within = offset % BlockSize;
             var block = offset / BlockSize;
             var host = Lookup(block);
-            var run = BlockSize - within;
-            while (run < length)
+            long run = BlockSize - within;
+            for (var i = 0; run < length && i < MaxRun; i++)
             {
                 var next = Lookup(++block);
                 if (host < 0 ? next != host : next != host + run + within)

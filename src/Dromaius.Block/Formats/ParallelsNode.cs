@@ -40,6 +40,8 @@ public sealed class ParallelsNode : MappedNode, ICheckable
         _length = (long)(isExtended ? sectors : (uint)sectors) * 512;
         if (_length < 0 || sectors > long.MaxValue / 512)
             throw new BlockException(BlockError.TooBig, "Image size is too large");
+        if (_length > entries * (long)_blockSize)
+            throw new BlockException(BlockError.Invalid, "Catalog too small for the image");
         var bytes = new byte[entries * 4];
         file.ReadPadded(HeaderSize, bytes);
         _table = new uint[entries];
