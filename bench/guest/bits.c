@@ -63,7 +63,8 @@ int main(void)
     for (int i = 0; i < 5000000; i++) {
         uint64_t x = next_random(&seed);
         check += population(x) + (reversed(x) ^ interleaved(x & 0xFFFFFFFFu));
-        check = check << (x & 31) ^ check >> (-x & 31);
+        unsigned turn = 1 + (x & 31);
+        check = check << turn | check >> (64 - turn);
         check ^= (uint64_t)__builtin_clzll(x | 1) * (uint64_t)__builtin_ctzll(x | 1u << 20);
     }
     return report("bits", start, check);
