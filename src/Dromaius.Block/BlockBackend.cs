@@ -206,8 +206,9 @@ public sealed class BlockBackend : IDisposable
         {
             error = e.Error == BlockError.None ? BlockError.Io : e.Error;
         }
-        catch (Exception e) when (e is IOException or ObjectDisposedException or InvalidDataException or UnauthorizedAccessException)
+        catch (Exception)
         {
+            // Whatever a damaged image led to: the guest sees a bad sector, the host goes on.
             error = BlockError.Io;
         }
 

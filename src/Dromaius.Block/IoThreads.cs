@@ -26,21 +26,25 @@ public static class IoThreads
 
     private static void Serve()
     {
-        while (Work.TryTake(out var action, 10_000))
+        while (true)
         {
-            try
+            while (Work.TryTake(out var action, 10_000))
             {
-                action();
+                try
+                {
+                    action();
+                }
+                finally
+                {
+                    _ = Interlocked.Decrement(ref s_busy);
+                }
             }
-            finally
-            {
-                _ = Interlocked.Decrement(ref s_busy);
-            }
-        }
 
-        _ = Interlocked.Decrement(ref s_threads);
-        // Work that came in between finds a thread again.
-        if (Work.Count > 0 && Interlocked.Increment(ref s_threads) <= MaxThreads)
-            Serve();
+            _ = Interlocked.Decrement(ref s_threads);
+            // Work that came in between must not wait for the next.
+            if (Work.Count == 0)
+                return;
+            _ = Interlocked.Increment(ref s_threads);
+        }
     }
 }

@@ -112,6 +112,16 @@ public abstract class MappedNode : BlockNode
             _file.Flush();
     }
 
+    public override void Reopen(bool readOnly)
+    {
+        if (readOnly == IsReadOnly)
+            return;
+        if (readOnly)
+            Flush();
+        File.Reopen(readOnly);
+        ReadOnlyMode = readOnly;
+    }
+
     /// <summary>Where a block is in the file, <see cref="Unallocated"/> or <see cref="Zero"/>. Under the lock.</summary>
     protected abstract long Lookup(long block);
 

@@ -114,8 +114,14 @@ public sealed class BlockGraph : IDisposable
         }
 
         backend.ReplaceNode(overlay);
-        if (!below.IsReadOnly)
+        try
+        {
             below.Reopen(true);
+        }
+        catch (BlockException e) when (e.Error == BlockError.NotSupported)
+        {
+            // Nobody writes to it any more all the same.
+        }
     }
 
     /// <summary><c>block_resize</c></summary>

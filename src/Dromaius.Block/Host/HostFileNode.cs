@@ -33,6 +33,7 @@ public sealed class HostFileNode : BlockNode
     private readonly bool _isDevice;
     private bool _disposed;
     private readonly Lock _extentLock = new();
+    private readonly List<HostDisk> _retired = [];
     private volatile HostDisk _disk;
     private volatile bool _readOnly;
     private long _length;
@@ -185,13 +186,19 @@ public sealed class HostFileNode : BlockNode
         var mode = readOnly;
         _disk = OpenDisk(ref mode, exact: true, old);
         _readOnly = mode;
-        old.Dispose();
+        // Transfers under way may still be about to use it.
+        _retired.Add(old);
     }
 
     protected override void Dispose(bool disposing)
     {
         _disposed = true;
+        // A child process that is being started holds the file for a moment, and the locks with it, unless they are given back.
+        if (_options.Locking)
+            ImageLock.Release(_disk);
         _disk.Dispose();
+        foreach (var disk in _retired)
+            disk.Dispose();
     }
 
     private HostDisk OpenDisk(ref bool readOnly, bool exact = false, HostDisk? replaced = null)
@@ -218,15 +225,18 @@ public sealed class HostFileNode : BlockNode
         {
             if (_options.Locking)
             {
-                replaced?.Dispose();
+                if (replaced != null)
+                    ImageLock.Release(replaced);
                 Lock(disk, readOnly);
             }
 
             return disk;
         }
-        catch (BlockException) when (replaced == null)
+        catch (BlockException)
         {
             disk.Dispose();
+            if (replaced != null)
+                Lock(replaced, _readOnly);
             throw;
         }
     }

@@ -43,6 +43,16 @@ internal static class ImageLock
         }
     }
 
+    /// <summary>Gives all locks back.</summary>
+    public static void Release(HostDisk disk)
+    {
+        for (var i = 0; i < Count; i++)
+        {
+            _ = disk.SetByteLock(HeldBase + i, false);
+            _ = disk.SetByteLock(RefusedBase + i, false);
+        }
+    }
+
     private static void Take(HostDisk disk, int at)
     {
         // A host without such locks (or a read-only network file system) goes without.

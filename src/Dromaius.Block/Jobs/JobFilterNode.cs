@@ -55,6 +55,8 @@ internal sealed class JobFilterNode : BlockNode
 
     public override void Flush() => _inner.Flush();
 
+    public override void Reopen(bool readOnly) => _inner.Reopen(readOnly);
+
     public override BlockStatus Status(long offset, long length) => _inner.Status(offset, length);
 
     protected override void Dispose(bool disposing) => _inner.Release();

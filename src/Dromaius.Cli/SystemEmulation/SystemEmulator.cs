@@ -1,4 +1,5 @@
 using System.Runtime.InteropServices;
+using Dromaius.Block;
 using Dromaius.Block.Graph;
 using Dromaius.Boards;
 using Dromaius.Control;
@@ -62,6 +63,7 @@ internal static class SystemEmulator
         try
         {
             machine = Machine.Create(Options(settings, consoles) with { Drives = DriveSettings.Open(settings, blocks), Blocks = blocks }, loop);
+            StopOnDiskErrors(machine, blocks);
             var control = new MachineControl(machine, target, consoles.All);
             CrashReport.Machine = control;
             foreach (var (backend, isMachine, pretty) in consoles.Monitors)
@@ -132,6 +134,27 @@ internal static class SystemEmulator
         OnPanic = settings.OnPanic,
         Warn = static line => Host.Complain("warning: " + line),
     };
+
+    /// <summary>What <c>werror=stop</c> and <c>rerror=stop</c> ask for: the machine stops, and going on tries the transfers again.</summary>
+    private static void StopOnDiskErrors(Machine machine, BlockGraph blocks)
+    {
+        foreach (var backend in blocks.AllBackends)
+        {
+            backend.Failed += (_, _, _, policy) =>
+            {
+                if (policy == ErrorPolicy.Stop)
+                    machine.Stop();
+            };
+        }
+
+        machine.Happened += e =>
+        {
+            if (e.Kind != MachineEventKind.Started)
+                return;
+            foreach (var backend in blocks.AllBackends)
+                backend.Resume();
+        };
+    }
 
     private static void OpenLog(string path)
     {
