@@ -73,7 +73,7 @@ public sealed partial class PcMachine : IDeviceHost
         InterruptControllers = () => string.Concat(Devices.OfType<I8259>().Select(static d => d.Describe())
             .Concat(Devices.OfType<IoApic>().Select(static d => d.Describe()))),
         InterruptCounts = () => [.. Devices.OfType<IoApic>().Select(static d => ("ioapic", d.Counts)), .. Devices.OfType<I8259>().Select(static d => ("isa-i8259", d.Counts))],
-        Roms = [(0x1_0000_0000 - _memory.FirmwareBlock.Size, _memory.FirmwareBlock.Size, true, Path.GetFileName(_memory.FirmwareBlock.Name))],
+        Roms = _memory.FirmwareBlock is { } rom ? [(0x1_0000_0000 - rom.Size, rom.Size, true, Path.GetFileName(rom.Name))] : [],
     };
 
     public override void PlugDevice(DeviceOption option)

@@ -59,6 +59,31 @@ public sealed partial class PcMachine
         return _floppy;
     }
 
+    private bool HasFlash => Drives.Find(DriveInterface.Pflash, 0, 0) is { Backend.HasMedium: true };
+
+    /// <summary>Flash for the firmware and its variables: unit 0 is at the top.</summary>
+    private void AddFlash()
+    {
+        var chips = new List<CfiFlash>();
+        foreach (var drive in Drives.Of(DriveInterface.Pflash).ToList())
+        {
+            if (drive.Unit != chips.Count)
+                throw new UserErrorException($"{drive.Option.Text}: pflash{drive.Unit} requires pflash{chips.Count}");
+            if (drive.Unit > 1)
+                throw new UserErrorException($"{drive.Option.Text}: machine type does not support if=pflash,bus=0,unit={drive.Unit}");
+            var size = drive.Backend.Length;
+            if (size == 0 || size % CfiFlash.EraseBlock != 0)
+                throw new UserErrorException($"{drive.Option.Text}: system firmware block device {drive.Backend.Id} has invalid size {size}");
+            if (size > 8 << 20)
+                throw new UserErrorException($"{drive.Option.Text}: system firmware block device {drive.Backend.Id} is larger than 8 MiB");
+            _ = Drives.Take("cfi.pflash01", drive.Backend.Id);
+            chips.Add(Add(new CfiFlash(drive.Backend, $"system.flash{drive.Unit}")));
+        }
+
+        if (chips.Count > 0)
+            _memory.AddFlash(chips);
+    }
+
     private void AddStorage()
     {
         var ide = Add(new PiixIde());

@@ -68,7 +68,11 @@ public sealed partial class PcMachine : Machine
         var kernel = options.Kernel != null ? KernelLoader.Load(options, _layout) : null;
 
         using var transaction = MemoryTransaction.Begin();
-        _memory = new PcMemory(MemoryRoot, _layout, options.RamSize, ReadBios(out var biosName), biosName);
+        Drives = new PcDrives(options, Loop);
+        var biosName = "";
+        var bios = HasFlash ? null : ReadBios(out biosName);
+        _memory = new PcMemory(MemoryRoot, _layout, options.RamSize, bios, biosName);
+        AddFlash();
         var smmMemory = new AddressSpace("smm", _memory.Smm, Lock);
         _apicBus = new ApicBus(Lock);
         _apicBus.MapInto(MemoryRoot);
@@ -113,7 +117,6 @@ public sealed partial class PcMachine : Machine
         _rtc.AlarmFired = _acpi.RtcAlarm;
         AddTimers();
         AddControllers();
-        Drives = new PcDrives(options, Loop);
         AddStorage();
 
         PcCmos.Fill(_rtc, _topology, _layout);
@@ -144,9 +147,7 @@ public sealed partial class PcMachine : Machine
     {
         base.Dispose();
         _processors.Dispose();
-        _memory.RamBlock.Dispose();
-        _memory.OptionRomBlock.Dispose();
-        _memory.FirmwareBlock.Dispose();
+        _memory.Dispose();
     }
 
     protected override void PressPowerButton() => _acpi.PressPowerButton();

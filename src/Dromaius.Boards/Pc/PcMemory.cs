@@ -1,15 +1,18 @@
 using Dromaius.Core.Errors;
 using Dromaius.Core.Memory;
+using Dromaius.Devices.Storage;
 
 namespace Dromaius.Boards.Pc;
 
 /// <summary>RAM, firmware ROM and the windows between them in a PC's address space.</summary>
-internal sealed class PcMemory
+internal sealed class PcMemory : IDisposable
 {
     private const ulong OptionRomBase = 0xC0000, OptionRomSize = 0x20000, VgaBase = 0xA0000, VgaSize = 0x20000;
     private const int MaxFirmware = 8 << 20;
 
-    public PcMemory(MemoryRegion system, PcMemoryLayout layout, ulong ramSize, byte[] firmware, string firmwareName)
+    private RamBlock? _shadow;
+
+    public PcMemory(MemoryRegion system, PcMemoryLayout layout, ulong ramSize, byte[]? firmware, string firmwareName)
     {
         RamBlock = new RamBlock("pc.ram", ramSize);
         Ram = MemoryRegion.RamRegion("pc.ram", RamBlock);
@@ -23,7 +26,8 @@ internal sealed class PcMemory
 
         OptionRomBlock = new RamBlock("pc.rom", OptionRomSize);
         Pci.Add(OptionRomBase, MemoryRegion.Rom("pc.rom", OptionRomBlock), 1);
-        FirmwareBlock = AddFirmware(firmware, firmwareName);
+        if (firmware != null)
+            FirmwareBlock = AddFirmware(firmware, firmwareName);
 
         Smm = MemoryRegion.Container("smm", 0);
         Smm.Add(0, MemoryRegion.Alias("smm-system", system, 0, 0));
@@ -34,7 +38,8 @@ internal sealed class PcMemory
 
     public RamBlock RamBlock { get; }
     public RamBlock OptionRomBlock { get; }
-    public RamBlock FirmwareBlock { get; }
+    /// <summary>The firmware image; null when it is in flash.</summary>
+    public RamBlock? FirmwareBlock { get; }
 
     /// <summary>All RAM, contiguous, without the hole.</summary>
     public MemoryRegion Ram { get; }
@@ -47,6 +52,33 @@ internal sealed class PcMemory
 
     /// <summary>RAM behind the VGA window in that view.</summary>
     public MemoryRegion SmramWindow { get; }
+
+    /// <summary>Flash chips: the first ends at 4 GiB, each next one below; the end of the first also ends at 1 MiB.</summary>
+    public void AddFlash(IReadOnlyList<CfiFlash> chips)
+    {
+        var top = PcMemoryLayout.FourGiB;
+        foreach (var chip in chips)
+        {
+            top -= chip.Region.Size;
+            Pci.Add(top, chip.Region);
+        }
+
+        if (PcMemoryLayout.FourGiB - top > MaxFirmware)
+            throw new UserErrorException($"combined size of system firmware exceeds {MaxFirmware} bytes");
+        // A copy, as real boards shadow it: the chip may leave its array mode.
+        var size = Math.Min(chips[0].Region.Size, 0x20000);
+        _shadow = new RamBlock("isa-bios", size);
+        chips[0].Ram.Span(chips[0].Region.Size - size, (int)size).CopyTo(_shadow.Span(0, (int)size));
+        Pci.Add(0x100000 - size, MemoryRegion.Rom("isa-bios", _shadow), 1);
+    }
+
+    public void Dispose()
+    {
+        RamBlock.Dispose();
+        OptionRomBlock.Dispose();
+        FirmwareBlock?.Dispose();
+        _shadow?.Dispose();
+    }
 
     /// <summary>The image ends at 4 GiB; its last 128 KiB also end at 1 MiB.</summary>
     private RamBlock AddFirmware(byte[] image, string name)
