@@ -15,6 +15,7 @@ public sealed partial class PcMachine
     private static readonly (ulong Command, ulong Control)[] IdePorts = [(0x1F0, 0x3F6), (0x170, 0x376)];
 
     private readonly List<IdeChannel> _ideChannels = [];
+    private readonly List<Ahci> _ahci = [];
     private Fdc82078? _floppy;
 
     internal PcDrives Drives { get; }
@@ -46,6 +47,34 @@ public sealed partial class PcMachine
         IoRoot.Add(control, channel.ControlPort);
         AddIdeChannel(channel, irq);
         return channel;
+    }
+
+    internal void AddAhci(Ahci controller) => _ahci.Add(controller);
+
+    /// <summary>A port by its bus name: the controller's id and the port's number.</summary>
+    internal (Ahci Controller, AhciPort Port)? FindAhciPort(string name)
+    {
+        foreach (var controller in _ahci)
+        {
+            foreach (var port in controller.Ports)
+            {
+                if (controller.Id is { } id && name == $"{id}.{port.Number}")
+                    return (controller, port);
+            }
+        }
+
+        return null;
+    }
+
+    internal (Ahci Controller, AhciPort Port)? FreeAhciPort()
+    {
+        foreach (var controller in _ahci)
+        {
+            if (Array.Find(controller.Ports, static p => p.Device == null) is { } port)
+                return (controller, port);
+        }
+
+        return null;
     }
 
     internal Fdc82078 AddFloppyController(string? id)

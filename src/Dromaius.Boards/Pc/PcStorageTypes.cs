@@ -72,6 +72,17 @@ internal static class PcStorageTypes
             Create = static a => ((PcMachine)a.Host).AddIsaIde(a.Integer("iobase"), a.Integer("iobase2"),
                 a.Integer("irq") <= 15 ? (int)a.Integer("irq") : throw new UserErrorException("Property 'isa-ide.irq' is above 15"), a.Id),
         },
+        new()
+        {
+            Name = "ich9-ahci", Bus = "PCI", Alias = "ahci", Description = "Serial ATA controller of the ICH9", Category = DeviceCategory.Storage,
+            Properties = PciProperties,
+            Create = static a =>
+            {
+                var controller = PcDeviceTypes.Plug(a, new Ahci { Id = a.Id });
+                ((PcMachine)a.Host).AddAhci(controller);
+                return controller;
+            },
+        },
         Piix("piix3-ide", false),
         Piix("piix4-ide", true),
     ];
@@ -141,7 +152,14 @@ internal static class PcStorageTypes
         ((PcMachine)a.Host).BootOrder.Add(index, path);
     }
 
-    private static (IdeChannel Channel, int Unit) IdePlace(DeviceArguments a)
+    /// <summary>Where a disk or CD-ROM goes: half of an IDE channel, or a port of an AHCI controller.</summary>
+    /// <param name="Attach">Puts it there.</param>
+    /// <param name="Number">Counted over all places, for the usual serial number.</param>
+    /// <param name="BootPath">As firmware spells it.</param>
+    /// <param name="IsSerial">Serial ATA.</param>
+    private sealed record IdePlace(Action<AtaDevice> Attach, int Number, string BootPath, bool IsSerial);
+
+    private static IdePlace PlaceOf(DeviceArguments a)
     {
         var machine = (PcMachine)a.Host;
         var channels = machine.IdeChannels;
@@ -149,13 +167,18 @@ internal static class PcStorageTypes
         var unit = a.IsSet("unit") ? (int)Math.Min(a.Integer("unit"), int.MaxValue) : -1;
         if (a.BusName is { } name)
         {
+            if (machine.FindAhciPort(name) is { } port)
+                return AhciPlace(port.Controller, port.Port, unit);
             var found = Enumerable.Range(0, channels.Count).FirstOrDefault(i => name == $"ide.{i}", -1);
             channel = found < 0 ? throw new UserErrorException($"Bus '{name}' not found") : channels[found];
         }
         else
         {
-            channel = channels.FirstOrDefault(c => unit < 0 ? c[0] == null || c[1] == null : unit < 2 && c[unit] == null)
-                ?? throw new UserErrorException($"No 'IDE' bus found for device '{a.Type.Name}'");
+            channel = channels.FirstOrDefault(c => unit < 0 ? c[0] == null || c[1] == null : unit < 2 && c[unit] == null);
+            if (channel == null && machine.FreeAhciPort() is { } port)
+                return AhciPlace(port.Controller, port.Port, unit);
+            if (channel == null)
+                throw new UserErrorException($"No 'IDE' bus found for device '{a.Type.Name}'");
         }
 
         if (unit < 0)
@@ -164,19 +187,23 @@ internal static class PcStorageTypes
             throw new UserErrorException($"Can't create IDE unit {unit}, bus supports only 2 units");
         if (channel[unit] != null)
             throw new UserErrorException($"IDE unit {unit} is in use");
-        return (channel, unit);
-    }
-
-    private static void NoteIde(DeviceArguments a, IdeChannel channel, int unit)
-    {
-        var machine = (PcMachine)a.Host;
         var function = machine.PciBus.Functions.OfType<PiixIde>().FirstOrDefault(f => f.Channels.Contains(channel));
         var parent = function == null ? "/pci@i0cf8/isa@1/ide@01f0" : PcMachine.PciPath(function, "ide");
-        NoteBoot(a, $"{parent}/drive@{channel.Number:x}/disk@{unit:x}");
+        return new IdePlace(device => channel.Attach(unit, device), (channel.Number * 2) + unit,
+            $"{parent}/drive@{channel.Number:x}/disk@{unit:x}", false);
     }
 
-    private static string Serial(DeviceArguments a, IdeChannel channel, int unit) =>
-        a.String("serial") ?? $"DM{(channel.Number * 2) + unit + 1:D5}";
+    private static IdePlace AhciPlace(Ahci controller, AhciPort port, int unit)
+    {
+        if (unit > 0)
+            throw new UserErrorException($"Can't create IDE unit {unit}, bus supports only 1 units");
+        if (port.Device != null)
+            throw new UserErrorException("IDE unit 0 is in use");
+        return new IdePlace(port.Attach, 4 + port.Number,
+            $"{PcMachine.PciPath(controller, "pci8086,2922")}/drive@{port.Number:x}/disk@0", true);
+    }
+
+    private static string Serial(DeviceArguments a, IdePlace place) => a.String("serial") ?? $"DM{place.Number + 1:D5}";
 
     internal static DiskGeometry GeometryOf(DeviceArguments a, BlockBackend backend)
     {
@@ -212,29 +239,30 @@ internal static class PcStorageTypes
 
     private static AtaDisk DiskOf(DeviceArguments a)
     {
-        var (channel, unit) = IdePlace(a);
+        var place = PlaceOf(a);
         var backend = DiskDrive(a);
         var physical = a.Size("physical_block_size");
         var disk = new AtaDisk(backend, GeometryOf(a, backend))
         {
             Id = a.Id,
             Model = a.String("model") ?? "DROMAIUS HARDDISK",
-            Serial = Serial(a, channel, unit),
+            Serial = Serial(a, place),
             Version = a.String("ver") ?? "2.5+",
             Wwn = a.Integer("wwn"),
             RotationRate = (ushort)a.Integer("rotation_rate"),
             PhysicalBlockExponent = physical > 512 ? Math.Min((int)ulong.Log2(physical) - 9, 15) : 0,
+            IsSerial = place.IsSerial,
         };
-        channel.Attach(unit, disk);
-        NoteIde(a, channel, unit);
+        place.Attach(disk);
+        NoteBoot(a, place.BootPath);
         return disk;
     }
 
     private static AtapiDrive CdromOf(DeviceArguments a)
     {
-        var (channel, unit) = IdePlace(a);
-        var backend = Drive(a) ?? ((PcMachine)a.Host).Drives.Empty(a.Id ?? $"ide{channel.Number}-cd{unit}");
-        var serial = Serial(a, channel, unit);
+        var place = PlaceOf(a);
+        var backend = Drive(a) ?? ((PcMachine)a.Host).Drives.Empty(a.Id ?? $"cd{place.Number}");
+        var serial = Serial(a, place);
         var version = a.String("ver") ?? "2.5+";
         var target = new ScsiCdrom(backend)
         {
@@ -244,10 +272,10 @@ internal static class PcStorageTypes
         };
         var drive = new AtapiDrive(target)
         {
-            Id = a.Id, Model = a.String("model") ?? "DROMAIUS DVD-ROM", Serial = serial, Version = version,
+            Id = a.Id, Model = a.String("model") ?? "DROMAIUS DVD-ROM", Serial = serial, Version = version, IsSerial = place.IsSerial,
         };
-        channel.Attach(unit, drive);
-        NoteIde(a, channel, unit);
+        place.Attach(drive);
+        NoteBoot(a, place.BootPath);
         return drive;
     }
 
