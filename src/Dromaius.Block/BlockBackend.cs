@@ -1,3 +1,4 @@
+using System.Buffers;
 using Dromaius.Core.Time;
 
 namespace Dromaius.Block;
@@ -39,6 +40,7 @@ public sealed class BlockStatistics
 /// </summary>
 public sealed class BlockBackend : IDisposable
 {
+    private const long MaxGathered = 4 << 20;
     private readonly EventLoop _loop;
     private readonly List<BlockRequest> _inFlight = [];
     private readonly List<BlockRequest> _held = [];
@@ -294,6 +296,9 @@ public sealed class BlockBackend : IDisposable
         var offset = request.Offset;
         switch (request.Operation)
         {
+            case BlockOperation.Read when IsScattered(request):
+                Gathered(node, request, isWrite: false);
+                break;
             case BlockOperation.Read:
                 foreach (var segment in request.Segments)
                 {
@@ -303,10 +308,15 @@ public sealed class BlockBackend : IDisposable
 
                 break;
             case BlockOperation.Write:
-                foreach (var segment in request.Segments)
+                if (IsScattered(request))
+                    Gathered(node, request, isWrite: true);
+                else
                 {
-                    WriteDetecting(node, offset, segment.Span);
-                    offset += segment.Length;
+                    foreach (var segment in request.Segments)
+                    {
+                        WriteDetecting(node, offset, segment.Span);
+                        offset += segment.Length;
+                    }
                 }
 
                 if (request.ForceUnitAccess || !WriteCache)
@@ -325,6 +335,40 @@ public sealed class BlockBackend : IDisposable
                 if (!WriteCache)
                     node.Flush();
                 break;
+        }
+    }
+
+    /// <summary>Many small pieces: copying them costs less than a call to the host for each.</summary>
+    private static bool IsScattered(BlockRequest request) =>
+        request.Segments.Count > 1 && request.Length is > 0 and <= MaxGathered && request.Length / request.Segments.Count < 65536;
+
+    private static void Gathered(BlockNode node, BlockRequest request, bool isWrite)
+    {
+        var total = 0;
+        foreach (var segment in request.Segments)
+            total += segment.Length;
+        var buffer = ArrayPool<byte>.Shared.Rent(total);
+        try
+        {
+            var all = buffer.AsSpan(0, total);
+            if (!isWrite)
+                node.Read(request.Offset, all);
+            var at = 0;
+            foreach (var segment in request.Segments)
+            {
+                if (isWrite)
+                    segment.Span.CopyTo(all[at..]);
+                else
+                    all.Slice(at, segment.Length).CopyTo(segment.Span);
+                at += segment.Length;
+            }
+
+            if (isWrite)
+                WriteDetecting(node, request.Offset, all);
+        }
+        finally
+        {
+            ArrayPool<byte>.Shared.Return(buffer);
         }
     }
 

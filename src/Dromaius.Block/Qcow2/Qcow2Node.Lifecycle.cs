@@ -81,12 +81,13 @@ public sealed partial class Qcow2Node
     public void ChangeFeatures(int version, bool lazyRefcounts)
     {
         CheckWritable();
+        if (lazyRefcounts && version < 3)
+            throw new BlockException(BlockError.Invalid, "Lazy refcounts only supported with compatibility level 1.1 and above (use compat=1.1 or greater)");
+        if (version < 3 && _header.Version >= 3)
+            PrepareDowngrade();
         lock (_lock)
         {
-            if (lazyRefcounts && version < 3)
-                throw new BlockException(BlockError.Invalid, "Lazy refcounts only supported with compatibility level 1.1 and above (use compat=1.1 or greater)");
-            if (version < 3 && _header.Version >= 3)
-                CheckDowngrade();
+            WriteBackUnderLock();
             ClearDirtyFlag();
             _header.Compatible = lazyRefcounts ? _header.Compatible | 1 : _header.Compatible & ~1UL;
             if (version < 3)
@@ -119,20 +120,29 @@ public sealed partial class Qcow2Node
         Flush();
     }
 
-    private void CheckDowngrade()
+    private void PrepareDowngrade()
     {
+        if (_snapshots.Count > 0)
+            throw new BlockException(BlockError.NotSupported, "Internal snapshots prevent downgrade of image");
+        if (Bitmaps.Count > 0)
+            throw new BlockException(BlockError.NotSupported, "Cannot downgrade an image with bitmaps");
         if (_header.RefcountOrder != 4)
             throw new BlockException(BlockError.NotSupported, "compat=0.10 requires refcount_bits=16");
         if ((_header.Incompatible & ~IncompatibleFeatures.Dirty) != 0)
             throw new BlockException(BlockError.NotSupported, "Cannot downgrade an image with incompatible features set");
         // Zero clusters are unknown to version 2: they are stored.
+        var zeroes = new byte[1 << 20];
         for (var at = 0L; at < Length;)
         {
-            var map = Map(at, Length - at);
+            Mapping map;
+            lock (_lock)
+                map = Map(at, Math.Min(Length - at, zeroes.Length));
             if (map.Kind is ClusterKind.Zero or ClusterKind.ZeroAllocated)
-                throw new BlockException(BlockError.NotSupported, "Cannot downgrade an image with zero clusters");
+                Write(at, zeroes.AsSpan(0, (int)map.Length));
             at += map.Length;
         }
+
+        Flush();
     }
 
     private void PrepareForWriting()

@@ -1,0 +1,128 @@
+using System.Diagnostics;
+using System.Text.RegularExpressions;
+
+namespace Dromaius.Cli.Tests;
+
+/// <summary>The image tools beside QEMU's: the same commands print the same and end with the same status.</summary>
+public sealed partial class ImageToolTests
+{
+    private const string Script = """
+        img create -f raw b.raw 1M
+        io -f raw -c 'write -q -P 7 0 512k' b.raw
+        img create -f qcow2 -b b.raw -F raw o.qcow2
+        io -c 'write -q -P 1 0 100k' o.qcow2
+        img map o.qcow2
+        img map --output=json o.qcow2
+        img check o.qcow2
+        img check --output=json o.qcow2
+        img measure -O qcow2 o.qcow2
+        img measure -O qcow2 --size 10G -o cluster_size=2M,extended_l2=on --output=json
+        img measure -O raw --output=json --size 1G
+        img compare o.qcow2 b.raw
+        img compare -s o.qcow2 o.qcow2
+        img resize o.qcow2 +1M
+        img resize o.qcow2 1M
+        img resize --shrink o.qcow2 1M
+        img rebase -b '' o.qcow2
+        img create -q -f qcow2 -b o.qcow2 -F qcow2 p.qcow2
+        io -c 'write -q -P 9 64k 64k' p.qcow2
+        img commit p.qcow2
+        img map --output=json p.qcow2
+        img convert -O qcow2 -c o.qcow2 c.qcow2
+        img check c.qcow2
+        img map --output=json c.qcow2
+        img amend -o compat=0.10 c.qcow2
+        img check c.qcow2
+        img snapshot -a foo o.qcow2
+        img snapshot -d foo o.qcow2
+        img bitmap --add o.qcow2 bm
+        img bitmap --add -g 8k --disable o.qcow2 bm2
+        img bitmap --merge bm o.qcow2 bm2
+        img check o.qcow2
+        img bitmap --remove o.qcow2 bm
+        img
+        img foo
+        img info
+        img info --foo x
+        img create -f qcow2 x
+        img create -f foo x 1M
+        img create -f qcow2 x 1x
+        img create -f qcow2 -b nope -F raw x
+        img create -f qcow2 -o cluster_size=1000 x 1M
+        img create -f qcow2 -o refcount_bits=7 x 1M
+        img create -f qcow2 -o cluster_size=512 x 1P
+        img convert a b
+        img convert -O foo b.raw c
+        img convert -f qcow2 b.raw c
+        img check -f raw b.raw
+        img dd if=nope of=x
+        img rebase -b nope o.qcow2
+        img compare -f raw b.raw nope
+        img create -f vmdk -o subformat=twoGbMaxExtentFlat v.vmdk 3G
+        img create -f vpc v.vpc 10M
+        img info v.vpc
+        img create -f vdi v.vdi 10M
+        img info v.vdi
+        img create -f qed v.qed 10M
+        img info --output=json v.vdi
+        img create -q -f qcow2 io.q 10M
+        io -c 'read -v -q 0 32' io.q
+        io -c 'write -q -z 64k 64k' io.q
+        io -c length io.q
+        io -c 'alloc 0 1M' io.q
+        io -c map io.q
+        io -c info io.q
+        io -c 'truncate 20M' io.q
+        io -c 'writev -q -P 3 1M 4k 8k' io.q
+        io -c 'readv -q -P 3 1M 12k' io.q
+        io -c 'readv -q -P 4 1M 12k' io.q
+        io -c 'read 30M 4k' io.q
+        io -c foo io.q
+        io -c 'read 1' io.q
+        io -c 'write -q -c 3M 64k' io.q
+        io -c 'read abc 1k' io.q
+        io -c 'write -n 0 1k' io.q
+        img check io.q
+        """;
+
+    [Fact]
+    public void SayTheSameAsQemus()
+    {
+        if (!File.Exists("/usr/bin/qemu-img") || !File.Exists("/usr/bin/qemu-io"))
+            return;
+        var (theirs, ours) = (Directory.CreateTempSubdirectory("dromaius-img-").FullName, Directory.CreateTempSubdirectory("dromaius-img-").FullName);
+        try
+        {
+            foreach (var line in Script.Split('\n', StringSplitOptions.RemoveEmptyEntries | StringSplitOptions.TrimEntries))
+            {
+                var words = WordPattern().Matches(line).Select(static m => m.Value.StartsWith('\'') ? m.Value[1..^1] : m.Value).ToArray();
+                var expected = Run("qemu-" + words[0], words[1..], theirs);
+                var actual = Run("dotnet", [Path.Combine(AppContext.BaseDirectory, "dromaius.dll"), .. words], ours);
+                Assert.Equal(expected, $"{actual}".Replace("dromaius-", "qemu-", StringComparison.Ordinal));
+            }
+        }
+        finally
+        {
+            Directory.Delete(theirs, true);
+            Directory.Delete(ours, true);
+        }
+    }
+
+    [GeneratedRegex("'[^']*'|\\S+")]
+    private static partial Regex WordPattern();
+
+    private static string Run(string tool, string[] args, string folder)
+    {
+        var info = new ProcessStartInfo(tool, args) { RedirectStandardOutput = true, RedirectStandardError = true, WorkingDirectory = folder };
+        using var process = Process.Start(info)!;
+        var error = process.StandardError.ReadToEndAsync();
+        var output = process.StandardOutput.ReadToEnd();
+        process.WaitForExit();
+        // How much storage a file takes, and where its metadata is, may differ.
+        output = DiskSize().Replace(output, "N");
+        return $"{string.Join(' ', args.SkipWhile(static a => a.EndsWith(".dll", StringComparison.Ordinal) || a is "img" or "io"))}\n{output}{error.Result}=> {process.ExitCode}";
+    }
+
+    [GeneratedRegex("disk size: .*|Image end offset: .*|(?<=\"actual-size\": )\\d+")]
+    private static partial Regex DiskSize();
+}
