@@ -31,4 +31,24 @@ public interface IVcpuRunner : IDisposable
 
     /// <summary>Reads through the page tables without side effects on them; false where nothing is mapped.</summary>
     bool TryReadVirtual(ulong address, Span<byte> bytes);
+
+    /// <summary>The physical address behind a virtual one; false where nothing is mapped.</summary>
+    bool TryTranslate(ulong address, out ulong physical)
+    {
+        physical = address;
+        return false;
+    }
+
+    /// <summary>A register by name, in lower case.</summary>
+    bool TryGetRegister(string name, out ulong value)
+    {
+        value = 0;
+        return false;
+    }
+
+    /// <summary>16-, 32- or 64-bit code runs now.</summary>
+    int CodeBits => 64;
+
+    /// <summary>The local APIC's registers, for monitors.</summary>
+    string DescribeApic() => "";
 }

@@ -28,7 +28,7 @@ public abstract class Machine : IDisposable
         OnShutdown = options.OnShutdown;
         OnPanic = options.OnPanic;
         Loop = loop ?? new EventLoop(new Lock());
-        VirtualClock = new HostClock(Loop, startPaused: true);
+        VirtualClock = new HostClock(Loop, startPaused: true) { IsStepped = options.Accelerator == AcceleratorKind.Qtest };
         RealTimeClock = new HostClock(Loop);
         MemoryRoot = MemoryRegion.Container("system", 0);
         IoRoot = MemoryRegion.Container("io", 0x10000);
@@ -243,6 +243,9 @@ public abstract class Machine : IDisposable
     /// <summary>A non-maskable interrupt on every processor.</summary>
     public abstract void Nmi();
 
+    /// <summary>What the engine says of its work (<c>info jit</c>).</summary>
+    public virtual string TranslatorStatistics => "";
+
     /// <summary>What it is made of, for monitors.</summary>
     public virtual MachineDescription Describe() => throw new NotSupportedException();
 
@@ -294,7 +297,7 @@ public abstract class Machine : IDisposable
             if (_started)
                 throw new InvalidOperationException("the machine runs already");
             _started = true;
-            _threads = new VcpuThreads(Vcpus, Lock, Options.SingleThread, Fail);
+            _threads = new VcpuThreads(Options.Accelerator == AcceleratorKind.Qtest ? [] : Vcpus, Lock, Options.SingleThread, Fail);
             ResetAll(EventReason.None);
             _threads.Start();
             if (!Options.StartPaused)

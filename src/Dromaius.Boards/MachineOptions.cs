@@ -74,6 +74,9 @@ public enum AcceleratorKind
 
     /// <summary>The IR interpreter (<c>-accel interpreter</c>).</summary>
     Interpreter,
+
+    /// <summary>Processors do not run and time stands still: a test drives the devices (<c>-accel qtest</c>).</summary>
+    Qtest,
 }
 
 public enum RebootAction

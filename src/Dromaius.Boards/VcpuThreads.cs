@@ -44,6 +44,8 @@ internal sealed class VcpuThreads
     {
         lock (_gate)
         {
+            if (index >= _threadIds.Length)
+                return 0;
             while (_threads.Count > 0 && _threadIds[index] == 0)
                 Monitor.Wait(_gate);
             return _threadIds[index];

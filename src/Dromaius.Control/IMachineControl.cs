@@ -1,10 +1,12 @@
 using System.Text.Json.Nodes;
+using Dromaius.Block.Graph;
 using Dromaius.Boards;
 using Dromaius.Consoles;
 using Dromaius.Core.Chardev;
 using Dromaius.Core.Devices;
 using Dromaius.Core.Errors;
 using Dromaius.Core.Memory;
+using Dromaius.Core.Time;
 
 namespace Dromaius.Control;
 
@@ -100,6 +102,49 @@ public interface IMachineControl
 
     /// <summary>Takes a device out.</summary>
     void UnplugDevice(Device device) => throw new UserErrorException("the machine gives no devices away");
+
+    /// <summary>The clock of the devices; null when it cannot be stepped.</summary>
+    HostClock? SteppedClock => null;
+
+    /// <summary>The drives and images; null for a machine without any.</summary>
+    BlockGraph? Blocks => null;
+
+    /// <summary>A register of a processor by name, in lower case.</summary>
+    bool TryGetRegister(int cpu, string name, out ulong value)
+    {
+        value = 0;
+        return false;
+    }
+
+    /// <summary>The physical address behind a virtual one.</summary>
+    bool TryTranslate(int cpu, ulong address, out ulong physical)
+    {
+        physical = address;
+        return true;
+    }
+
+    /// <summary>Whether a processor runs 16-, 32- or 64-bit code.</summary>
+    int CodeBits(int cpu) => 64;
+
+    /// <summary>The text of <c>info lapic</c>.</summary>
+    string LocalApic(int cpu) => "";
+
+    /// <summary>The text of <c>info jit</c>.</summary>
+    string TranslatorStatistics => "";
+
+    /// <summary>What can be logged.</summary>
+    IReadOnlyList<(string Name, string Help)> LogItems => [];
+
+    /// <summary>Sets what is logged, by names with commas; false if one is unknown.</summary>
+    bool TrySetLog(string items) => false;
+
+    /// <summary>Sends the log to a file.</summary>
+    void OpenLog(string path) => throw new UserErrorException("there is no log");
+
+    /// <summary>Tells clients of the machine protocol that something happened.</summary>
+    void RaiseEvent(string name, JsonObject? data)
+    {
+    }
 
     /// <summary>An event for clients of the machine protocol: its name and data.</summary>
     event Action<string, JsonObject?>? EventRaised

@@ -70,8 +70,8 @@ public sealed partial class PcMachine : IDeviceHost
     {
         Type = _type, Topology = _topology, CpuModel = _processors.Model.Name, DeviceTypes = PcDeviceTypes.Registry,
         Pci = () => [.. PciBus.Functions.Select(static f => PciDeviceInfo.Of(f, 0))],
-        InterruptControllers = () => string.Concat(Devices.OfType<I8259>().Select(static d => d.Describe())
-            .Concat(Devices.OfType<IoApic>().Select(static d => d.Describe()))),
+        InterruptControllers = () => string.Concat(Devices.OfType<IoApic>().Select(static d => d.Describe())
+            .Concat(Devices.OfType<I8259>().Select(static d => d.Describe()))),
         InterruptCounts = () => [.. Devices.OfType<IoApic>().Select(static d => ("ioapic", d.Counts)), .. Devices.OfType<I8259>().Select(static d => ("isa-i8259", d.Counts))],
         Roms = _memory.FirmwareBlock is { } rom ? [(0x1_0000_0000 - rom.Size, rom.Size, true, Path.GetFileName(rom.Name))] : [],
     };

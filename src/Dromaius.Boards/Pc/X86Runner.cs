@@ -1,5 +1,6 @@
 using Dromaius.Core.Cpus;
 using Dromaius.Cpu.X86;
+using Dromaius.Devices.Interrupts;
 
 namespace Dromaius.Boards.Pc;
 
@@ -39,6 +40,14 @@ internal sealed class X86Runner(X86Cpu cpu) : IVcpuRunner
 
         return true;
     }
+
+    public bool TryTranslate(ulong address, out ulong physical) => cpu.TryTranslate(address, out physical);
+
+    public bool TryGetRegister(string name, out ulong value) => cpu.TryGetRegister(name, out value);
+
+    public int CodeBits => cpu.CodeBits;
+
+    public string DescribeApic() => (cpu.Apic as LocalApic)?.Describe() ?? "";
 
     public void Dispose() => cpu.Dispose();
 }

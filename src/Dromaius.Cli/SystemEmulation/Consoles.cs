@@ -32,12 +32,16 @@ internal sealed class Consoles : IDisposable
         Parallel = Open(parallel, "parallel");
         if (settings.DebugConsole is { } debug)
             DebugConsole = Open([debug], "debugcon")[0];
+        if (settings.Qtest is { } qtest)
+            Qtest = Open([qtest], "qtest")[0];
         ForDevices = factory.ForDevices();
     }
 
     public IReadOnlyList<ICharBackend?> Serial { get; }
     public IReadOnlyList<ICharBackend?> Parallel { get; }
     public ICharBackend? DebugConsole { get; }
+
+    public ICharBackend? Qtest { get; }
 
     /// <summary>What devices may name.</summary>
     public IReadOnlyDictionary<string, ICharBackend> ForDevices { get; }
@@ -63,7 +67,7 @@ internal sealed class Consoles : IDisposable
         {
             CommandLineParser.InContextOf(argument, () =>
             {
-                var label = role == "debugcon" ? role : $"{role}{backends.Count}";
+                var label = role is "debugcon" or "qtest" ? role : $"{role}{backends.Count}";
                 backends.Add(_factory.Open(argument.Value, label, out var shared));
                 AddMonitor(shared);
             });

@@ -27,6 +27,8 @@ internal static class ExpertOptions
         new("readconfig", "<file>", "read config file", static (s, a) => ConfigFile.Read(s, a.Value)),
         new("msg", "[timestamp[=on|off]][,guest-name=[on|off]]", null, static (_, a) => OptionList.Parse(a.Value)),
         new("overcommit", "[mem-lock=on|off][,cpu-pm=on|off]", null, static (_, a) => OptionList.Parse(a.Value)),
+        new("qtest", "CHR", "specify tracing options and drive the devices from a test (with -accel qtest)", static (s, a) => s.Qtest = a),
+        new("qtest-log", "LOG", null, static (s, a) => s.QtestLog = a.Value),
         new("seed", "number", null, static (_, _) => { }),
         new("singlestep", null, null, static (_, _) => { }),
         new("sandbox", "on|off", null, static (_, a) =>

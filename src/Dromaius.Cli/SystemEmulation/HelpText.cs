@@ -15,7 +15,7 @@ internal static class HelpText
         $"Dromaius emulator version {Product.Version} (compatible with QEMU {Product.QemuMajor}.{Product.QemuMinor})\n"
         + "Copyright (c) 2026 The Dromaius authors. Free software under the MIT licence.\n";
 
-    public static string Accelerators => "Accelerators supported in QEMU binary:\ntcg\ninterpreter\n";
+    public static string Accelerators => "Accelerators supported in QEMU binary:\nqtest\ntcg\ninterpreter\n";
 
     public static string Chardevs =>
         "Available chardev backend types: \n" + string.Concat(CharBackendFactory.Types.Select(static t => $"  {t}\n"));

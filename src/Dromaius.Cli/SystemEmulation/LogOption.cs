@@ -22,6 +22,39 @@ internal static class LogOption
         ("nochain", LogItems.None, "accepted: 'exec' and 'cpu' always show complete traces"),
     ];
 
+    /// <summary>The items with their help.</summary>
+    public static IReadOnlyList<(string Name, string Help)> Items { get; } = [.. Known.Select(static k => (k.Name, k.Help))];
+
+    /// <summary>Sets what is logged from now on; false, and no change, when a name is unknown.</summary>
+    public static bool TrySet(string text)
+    {
+        try
+        {
+            GuestLog.Items = text.Length == 0 ? LogItems.None : Parse(text);
+            return true;
+        }
+        catch (Exception e) when (e is UserErrorException or HelpRequestException)
+        {
+            return false;
+        }
+    }
+
+    /// <summary>Sends the log to a file.</summary>
+    public static void OpenFile(string path) => GuestLog.SetOutput(Create(path));
+
+    /// <summary>A log file; %d in its name is the process.</summary>
+    public static StreamWriter Create(string path)
+    {
+        try
+        {
+            return new StreamWriter(path.Replace("%d", $"{Environment.ProcessId}")) { AutoFlush = true };
+        }
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+        {
+            throw new UserErrorException($"could not open '{path}': {Host.Explain(e)}");
+        }
+    }
+
     public static LogItems Parse(string text)
     {
         var items = LogItems.None;

@@ -1,10 +1,12 @@
 using System.Text.Json.Nodes;
+using Dromaius.Block.Graph;
 using Dromaius.Boards;
 using Dromaius.Consoles;
 using Dromaius.Control;
 using Dromaius.Core.Chardev;
 using Dromaius.Core.Devices;
 using Dromaius.Core.Memory;
+using Dromaius.Core.Time;
 
 namespace Dromaius.Cli.SystemEmulation;
 
@@ -63,6 +65,34 @@ internal sealed class MachineControl(Machine machine, string target, IReadOnlyDi
     public event Action<string, JsonObject?>? EventRaised;
 
     public string? MachineProperty(string name) => machine.Options.MachineProperties.LastOrDefault(p => p.Key == name).Value;
+
+    public HostClock? SteppedClock => machine.VirtualClock.IsStepped ? machine.VirtualClock : null;
+
+    public BlockGraph? Blocks => machine.Options.Blocks;
+    public string TranslatorStatistics => machine.TranslatorStatistics;
+    public IReadOnlyList<(string Name, string Help)> LogItems => LogOption.Items;
+
+    public bool TryGetRegister(int cpu, string name, out ulong value)
+    {
+        value = 0;
+        return cpu < machine.Vcpus.Count && machine.Vcpus[cpu].TryGetRegister(name, out value);
+    }
+
+    public bool TryTranslate(int cpu, ulong address, out ulong physical)
+    {
+        physical = address;
+        return cpu < machine.Vcpus.Count && machine.Vcpus[cpu].TryTranslate(address, out physical);
+    }
+
+    public int CodeBits(int cpu) => cpu < machine.Vcpus.Count ? machine.Vcpus[cpu].CodeBits : 64;
+
+    public string LocalApic(int cpu) => cpu < machine.Vcpus.Count ? machine.Vcpus[cpu].DescribeApic() : "";
+
+    public bool TrySetLog(string items) => LogOption.TrySet(items);
+
+    public void OpenLog(string path) => LogOption.OpenFile(path);
+
+    public void RaiseEvent(string name, JsonObject? data) => EventRaised?.Invoke(name, data);
 
     public void PlugDevice(DeviceOption option) => machine.PlugDevice(option);
 

@@ -9,7 +9,7 @@ namespace Dromaius.Cli.SystemEmulation;
 /// <summary>Machine, processors, memory, devices, names.</summary>
 internal static class StandardOptions
 {
-    private static readonly string[] AcceleratorNames = ["tcg", "interpreter", "kvm"];
+    private static readonly string[] AcceleratorNames = ["tcg", "interpreter", "qtest", "kvm"];
 
     public static readonly OptionSpec[] All =
     [
@@ -125,6 +125,9 @@ internal static class StandardOptions
                     return;
                 case "interpreter":
                     settings.Accelerator = AcceleratorKind.Interpreter;
+                    return;
+                case "qtest":
+                    settings.Accelerator = AcceleratorKind.Qtest;
                     return;
                 case "kvm" when names.Count > 1:
                     break;

@@ -51,7 +51,7 @@ internal static class SystemEmulator
     {
         GuestLog.Items = settings.Log;
         if (settings.LogFile is { } log)
-            OpenLog(log);
+            CommandLineParser.InContextOf(new Argument("D", log), () => LogOption.OpenFile(log));
 
         var loop = new EventLoop(new Lock());
         Machine? machine = null;
@@ -68,6 +68,9 @@ internal static class SystemEmulator
             CrashReport.Machine = control;
             foreach (var (backend, isMachine, pretty) in consoles.Monitors)
                 Attach(control, backend, isMachine, pretty);
+            using var qtestLog = settings.QtestLog is { } file and not "none" ? LogOption.Create(file) : null;
+            if (consoles.Qtest is { } qtest)
+                _ = new QtestServer(qtest, control, qtestLog);
             using var pidFile = settings.PidFile is { } path ? PidFile.Write(path) : null;
             using var signals = new SignalHandlers(machine);
             if (settings.Daemonize)
@@ -154,18 +157,6 @@ internal static class SystemEmulator
             foreach (var backend in blocks.AllBackends)
                 backend.Resume();
         };
-    }
-
-    private static void OpenLog(string path)
-    {
-        try
-        {
-            GuestLog.SetOutput(new StreamWriter(path.Replace("%d", $"{Environment.ProcessId}")));
-        }
-        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
-        {
-            throw new UserErrorException($"-D {path}: could not open '{path}': {Host.Explain(e)}");
-        }
     }
 
     /// <summary>Signals that end the emulator in order, and the one that says the terminal is ours again.</summary>

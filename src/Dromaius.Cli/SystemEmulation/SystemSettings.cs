@@ -76,4 +76,8 @@ internal sealed class SystemSettings
     public bool Daemonize { get; set; }
     public LogItems Log { get; set; }
     public string? LogFile { get; set; }
+
+    /// <summary>Where a test that drives the devices talks.</summary>
+    public Argument? Qtest { get; set; }
+    public string? QtestLog { get; set; }
 }

@@ -136,7 +136,10 @@ public sealed class HostClock : Clock
 
     private static long HostNow => (long)(Stopwatch.GetTimestamp() * (1e9 / Stopwatch.Frequency));
 
-    public override long Now => _paused ? _pausedAt : HostNow + Volatile.Read(ref _offset);
+    /// <summary>Time goes on only by <see cref="StepTo"/>, whatever the machine does (tests from outside).</summary>
+    public bool IsStepped { get; init; }
+
+    public override long Now => IsStepped || _paused ? _pausedAt : HostNow + Volatile.Read(ref _offset);
 
     /// <summary>Stops or continues time.</summary>
     public bool Paused
@@ -146,7 +149,7 @@ public sealed class HostClock : Clock
         {
             lock (_gate)
             {
-                if (_paused == value)
+                if (_paused == value || IsStepped)
                     return;
                 if (value)
                     _pausedAt = HostNow + _offset;
@@ -165,14 +168,46 @@ public sealed class HostClock : Clock
         get
         {
             lock (_gate)
-                return _paused ? null : _queue.Nearest;
+                return _paused || IsStepped ? null : _queue.Nearest;
         }
     }
 
     internal Timer? TakeDue()
     {
         lock (_gate)
-            return _paused ? null : _queue.TakeDue(Now);
+            return _paused || IsStepped ? null : _queue.TakeDue(Now);
+    }
+
+    /// <summary>When the next timer is due, or null.</summary>
+    public long? NextDeadline
+    {
+        get
+        {
+            lock (_gate)
+                return _queue.Nearest;
+        }
+    }
+
+    /// <summary>Lets a stepped clock reach a time; what is due on the way happens at its own time. Under the machine lock.</summary>
+    public void StepTo(long time)
+    {
+        while (true)
+        {
+            Timer? timer;
+            lock (_gate)
+            {
+                if (_queue.Nearest is not { } due || due > time)
+                {
+                    _pausedAt = Math.Max(_pausedAt, time);
+                    return;
+                }
+
+                _pausedAt = Math.Max(_pausedAt, due);
+                timer = _queue.TakeDue(due);
+            }
+
+            timer?.Fire();
+        }
     }
 
     internal override void Arm(Timer timer, long deadline)

@@ -116,7 +116,8 @@ internal sealed class ApicTimer
     }
 
     // Bits 3, 1 and 0: 000 divides by 2, ... 110 by 128, 111 by 1.
-    private long Divisor => 1L << ((((_divideRegister & 3) | ((_divideRegister >> 1) & 4)) + 1) & 7);
+    /// <summary>Bus cycles a count.</summary>
+    public long Divisor => 1L << ((((_divideRegister & 3) | ((_divideRegister >> 1) & 4)) + 1) & 7);
 
     private long Period => InitialCount * Divisor;
 

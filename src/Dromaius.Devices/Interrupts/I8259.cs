@@ -9,7 +9,7 @@ namespace Dromaius.Devices.Interrupts;
 /// The PC's pair of 8259A interrupt controllers, the second one on input 2 of the first, with the edge/level control
 /// registers of the PIIX. Sources: Intel 8259A datasheet (231468); Intel 82371AB datasheet, section 4.2.5 for ELCR.
 /// </summary>
-public sealed class I8259 : Device
+public sealed class I8259 : Device, IInterruptInputs
 {
     private const int CascadeInput = 2;
 
@@ -32,6 +32,8 @@ public sealed class I8259 : Device
     }
 
     public override string TypeName => "isa-i8259";
+
+    public event Action<int, bool>? InputChanged;
 
     /// <summary>Ports 20h and 21h.</summary>
     public MemoryRegion MasterPorts { get; }
@@ -57,6 +59,7 @@ public sealed class I8259 : Device
     {
         if ((uint)n > 15 || n == CascadeInput)
             return;
+        InputChanged?.Invoke(n, level);
         if (level)
             _counts[n]++;
         (n < 8 ? _master : _slave).SetInput(n & 7, level);

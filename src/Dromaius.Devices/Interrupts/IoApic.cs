@@ -1,4 +1,5 @@
 using Dromaius.Core.Devices;
+using Dromaius.Core.Interrupts;
 using Dromaius.Core.Memory;
 
 namespace Dromaius.Devices.Interrupts;
@@ -7,7 +8,7 @@ namespace Dromaius.Devices.Interrupts;
 /// I/O APIC with 24 pins. Sources: Intel 82093AA datasheet, chapter 3; ICH9 datasheet, section 13.5 for version 0x20 with the
 /// EOI register.
 /// </summary>
-public sealed class IoApic : Device
+public sealed class IoApic : Device, IInterruptInputs
 {
     public const int PinCount = 24;
     public const ulong DefaultBase = 0xFEC00000;
@@ -43,6 +44,8 @@ public sealed class IoApic : Device
     }
 
     public override string TypeName => "ioapic";
+
+    public event Action<int, bool>? InputChanged;
 
     /// <summary>The 4 KiB register page.</summary>
     public MemoryRegion Registers { get; }
@@ -90,6 +93,8 @@ public sealed class IoApic : Device
         var rising = level && !_levels[pin];
         if (rising)
             _counts[pin]++;
+        if (_levels[pin] != level)
+            InputChanged?.Invoke(pin, level);
         _levels[pin] = level;
         var entry = _entries[pin];
         if ((entry & EntryMasked) != 0)

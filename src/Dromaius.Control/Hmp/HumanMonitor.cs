@@ -19,6 +19,7 @@ public sealed class HumanMonitor : ICharSink
         _backend = backend;
         _commands = new HmpCommands(machine);
         _editor = new LineEditor(Write, Run, _commands.Complete);
+        _commands.History = () => _editor.History;
         backend.Sink = this;
     }
 

@@ -16,6 +16,9 @@ internal sealed class LineEditor(Action<string> write, Action<string> submit, Fu
     private int _escape;
     private bool _afterReturn;
 
+    /// <summary>The lines entered before.</summary>
+    public IReadOnlyList<string> History => _history;
+
     public void ShowPrompt(string prompt)
     {
         _prompt = prompt;
@@ -100,7 +103,12 @@ internal sealed class LineEditor(Action<string> write, Action<string> submit, Fu
         var line = _line.ToString();
         write("\r\n");
         if (line.Trim().Length > 0 && (_history.Count == 0 || _history[^1] != line))
+        {
+            if (_history.Count == 64)
+                _history.RemoveAt(0);
             _history.Add(line);
+        }
+
         submit(line);
     }
 
@@ -202,6 +210,22 @@ internal sealed class LineEditor(Action<string> write, Action<string> submit, Fu
             Insert(choices[0][(_cursor - start)..] + " ");
         else if (choices.Count > 1)
         {
+            var common = choices[0];
+            foreach (var choice in choices)
+            {
+                var same = 0;
+                while (same < common.Length && same < choice.Length && common[same] == choice[same])
+                    same++;
+                common = common[..same];
+            }
+
+            // As far as all agree; only then what they are.
+            if (common.Length > _cursor - start)
+            {
+                Insert(common[(_cursor - start)..]);
+                return;
+            }
+
             write("\r\n" + string.Join("\r\n", choices) + "\r\n");
             Redraw();
         }

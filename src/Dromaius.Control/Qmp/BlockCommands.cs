@@ -1,0 +1,347 @@
+using System.Text.Json.Nodes;
+using Dromaius.Block;
+using Dromaius.Block.Graph;
+
+namespace Dromaius.Control.Qmp;
+
+/// <summary>Drives, their media and the graph of images.</summary>
+internal sealed class BlockCommands
+{
+    public const string Schema = """
+        enum BlockdevDetectZeroesOptions = off on unmap
+        enum BlockDeviceIoStatus = ok failed nospace
+        struct BlockdevCacheInfo = writeback: bool, direct: bool, no-flush: bool
+        struct ImageInfo = filename: str, format: str, dirty-flag?: bool, actual-size?: int, virtual-size: int, cluster-size?: int, encrypted?: bool, compressed?: bool, backing-filename?: str, full-backing-filename?: str, backing-filename-format?: str, backing-image?: ImageInfo
+        struct BlockDeviceInfo = file: str, node-name?: str, ro: bool, drv: str, backing_file?: str, backing_file_depth: int, encrypted: bool, detect_zeroes: BlockdevDetectZeroesOptions, bps: int, bps_rd: int, bps_wr: int, iops: int, iops_rd: int, iops_wr: int, image: ImageInfo, cache: BlockdevCacheInfo, write_threshold: int
+        struct BlockInfo = device: str, qdev?: str, type: str, removable: bool, locked: bool, inserted?: BlockDeviceInfo, tray_open?: bool, io-status?: BlockDeviceIoStatus
+        struct BlockDeviceStats = rd_bytes: int, wr_bytes: int, unmap_bytes: int, rd_operations: int, wr_operations: int, flush_operations: int, unmap_operations: int, rd_total_time_ns: int, wr_total_time_ns: int, flush_total_time_ns: int, unmap_total_time_ns: int, wr_highest_offset: int, rd_merged: int, wr_merged: int, unmap_merged: int, failed_rd_operations: int, failed_wr_operations: int, failed_flush_operations: int, failed_unmap_operations: int, invalid_rd_operations: int, invalid_wr_operations: int, invalid_flush_operations: int, invalid_unmap_operations: int, account_invalid: bool, account_failed: bool
+        struct BlockStats = device?: str, qdev?: str, node-name?: str, stats: BlockDeviceStats
+        enum BlockdevChangeReadOnlyMode = retain read-only read-write
+        enum NewImageMode = existing absolute-paths
+        command query-block -> [BlockInfo]
+        command query-blockstats(query-nodes?: bool) -> [BlockStats]
+        command query-named-block-nodes(flat?: bool) -> [BlockDeviceInfo]
+        open command blockdev-add(driver: str, node-name?: str)
+        command blockdev-del(node-name: str)
+        command eject(device?: str, id?: str, force?: bool)
+        command blockdev-open-tray(device?: str, id?: str, force?: bool)
+        command blockdev-close-tray(device?: str, id?: str)
+        command blockdev-remove-medium(id: str)
+        command blockdev-insert-medium(id: str, node-name: str)
+        command blockdev-change-medium(device?: str, id?: str, filename: str, format?: str, force?: bool, read-only-mode?: BlockdevChangeReadOnlyMode)
+        command block_resize(device?: str, node-name?: str, size: int)
+        command blockdev-snapshot-sync(device?: str, node-name?: str, snapshot-file: str, snapshot-node-name?: str, format?: str, mode?: NewImageMode)
+        command blockdev-snapshot(node: str, overlay: str)
+        event DEVICE_TRAY_MOVED(device: str, id: str, tray-open: bool)
+        """;
+
+    private readonly IMachineControl _machine;
+
+    public BlockCommands(IMachineControl machine)
+    {
+        _machine = machine;
+        Table = new()
+        {
+            ["query-block"] = _ => List(),
+            ["query-blockstats"] = _ => Statistics(),
+            ["query-named-block-nodes"] = _ => new JsonArray([.. (machine.Blocks?.Nodes.Values ?? []).Select(static n => (JsonNode)Describe(n, true, n.IsReadOnly))]),
+            ["blockdev-add"] = a => Guard(() =>
+            {
+                if (!a.Has("driver"))
+                    throw QmpErrorException.Generic("Parameter 'driver' is missing");
+                Graph.AddNode(BlockOptions.Parse(a.Values.ToJsonString()));
+            }),
+            ["blockdev-del"] = a => Guard(() => Graph.DeleteNode(a.Text("node-name"))),
+            ["eject"] = a => QmpCommands.Do(() => Eject(machine, DriveName(a), a.Flag("force"))),
+            ["blockdev-open-tray"] = a => QmpCommands.Do(() => OpenTray(machine, FindBackend(machine, DriveName(a)), a.Flag("force"))),
+            ["blockdev-close-tray"] = a => QmpCommands.Do(() => MoveTray(machine, FindBackend(machine, DriveName(a)), open: false)),
+            ["blockdev-remove-medium"] = RemoveMedium,
+            ["blockdev-insert-medium"] = InsertMedium,
+            ["blockdev-change-medium"] = a => QmpCommands.Do(() => ChangeMedium(machine, DriveName(a), a.Text("filename"), a.OptionalText("format"),
+                a.OptionalText("read-only-mode") ?? "retain", a.Flag("force"))),
+            ["block_resize"] = Resize,
+            ["blockdev-snapshot-sync"] = SnapshotFile,
+            ["blockdev-snapshot"] = SnapshotNode,
+        };
+    }
+
+    public Dictionary<string, Func<QmpArguments, JsonNode?>> Table { get; }
+
+    private BlockGraph Graph => _machine.Blocks ?? throw QmpErrorException.Generic("the machine has no drives");
+
+    private static string DriveName(QmpArguments a) => (a.OptionalText("device"), a.OptionalText("id")) switch
+    {
+        ({ } device, null) => device,
+        (null, { } id) => id,
+        _ => throw QmpErrorException.Generic("Need exactly one of 'device' and 'id'"),
+    };
+
+    /// <summary>Runs something on images; what goes wrong with them is an error of the command.</summary>
+    private static JsonNode? Guard(Action action)
+    {
+        try
+        {
+            action();
+            return null;
+        }
+        catch (BlockException e)
+        {
+            throw QmpErrorException.Generic(e.Message);
+        }
+    }
+
+    /// <summary>A drive by its own name or by the device that holds it.</summary>
+    public static BlockBackend FindBackend(IMachineControl machine, string name)
+    {
+        var id = name.StartsWith('/') ? name[(name.LastIndexOf('/') + 1)..] : name;
+        return machine.Blocks?.FindBackend(name) ?? machine.Blocks?.Backends.Values.FirstOrDefault(b => b.DeviceName == id || b.DeviceName == name)
+            ?? throw QmpErrorException.DeviceNotFound(name);
+    }
+
+    public static void Eject(IMachineControl machine, string name, bool force)
+    {
+        var backend = FindBackend(machine, name);
+        if (!backend.IsRemovable)
+            throw QmpErrorException.Generic($"Device '{name}' is not removable");
+        OpenTray(machine, backend, force);
+        Guard(() => backend.SetMedium(null));
+    }
+
+    private static void OpenTray(IMachineControl machine, BlockBackend backend, bool force)
+    {
+        if (!backend.IsRemovable)
+            throw QmpErrorException.Generic($"Device '{backend.Id}' is not removable");
+        if (!backend.HasTray || backend.IsTrayOpen)
+            return;
+        if (backend.IsTrayLocked)
+        {
+            backend.RequestEject();
+            if (!force)
+            {
+                throw QmpErrorException.Generic($"Device '{backend.Id}' is locked and force was not specified, "
+                    + "wait for tray to open and try again");
+            }
+        }
+
+        MoveTray(machine, backend, open: true);
+    }
+
+    private static void MoveTray(IMachineControl machine, BlockBackend backend, bool open)
+    {
+        if (!backend.IsRemovable)
+            throw QmpErrorException.Generic($"Device '{backend.Id}' is not removable");
+        if (!backend.HasTray || backend.IsTrayOpen == open)
+            return;
+        backend.IsTrayOpen = open;
+        machine.RaiseEvent("DEVICE_TRAY_MOVED", new JsonObject { ["tray-open"] = open, ["id"] = backend.DeviceName ?? "", ["device"] = backend.Id });
+    }
+
+    public static void ChangeMedium(IMachineControl machine, string name, string file, string? format, string readOnlyMode, bool force)
+    {
+        var backend = FindBackend(machine, name);
+        var readOnly = readOnlyMode switch
+        {
+            "read-only" => true,
+            "read-write" => false,
+            "retain" => backend.IsReadOnly || (backend.HasTray && backend.Node == null),
+            _ => throw QmpErrorException.Generic($"Parameter 'read-only-mode' does not accept value '{readOnlyMode}'"),
+        };
+        Guard(() =>
+        {
+            var options = new BlockOptions();
+            if (format != null)
+                options.Set("driver", format);
+            var node = machine.Blocks!.Open(file, options, new OpenFlags { ReadOnly = readOnly });
+            try
+            {
+                OpenTray(machine, backend, force);
+            }
+            catch
+            {
+                node.Release();
+                throw;
+            }
+
+            backend.SetMedium(null);
+            backend.SetMedium(node, readOnly);
+            MoveTray(machine, backend, open: false);
+        });
+    }
+
+    private JsonNode? RemoveMedium(QmpArguments a)
+    {
+        var backend = FindBackend(_machine, a.Text("id"));
+        if (!backend.IsRemovable)
+            throw QmpErrorException.Generic($"Device '{a.Text("id")}' is not removable");
+        if (backend.HasTray && !backend.IsTrayOpen)
+            throw QmpErrorException.Generic($"Tray of device '{a.Text("id")}' is not open");
+        return Guard(() => backend.SetMedium(null));
+    }
+
+    private JsonNode? InsertMedium(QmpArguments a)
+    {
+        var backend = FindBackend(_machine, a.Text("id"));
+        if (!Graph.Nodes.TryGetValue(a.Text("node-name"), out var node))
+            throw QmpErrorException.Generic($"Node '{a.Text("node-name")}' not found");
+        if (!backend.IsRemovable)
+            throw QmpErrorException.Generic($"Device '{a.Text("id")}' is not removable");
+        if (backend.HasTray && !backend.IsTrayOpen)
+            throw QmpErrorException.Generic($"Tray of device '{a.Text("id")}' is not open");
+        if (backend.HasMedium)
+            throw QmpErrorException.Generic($"There already is a medium in device '{a.Text("id")}'");
+        return Guard(() => backend.SetMedium(node.Retain(), node.IsReadOnly));
+    }
+
+    /// <summary>A node named by a drive or by itself.</summary>
+    private (BlockNode Node, BlockBackend? Backend) FindNode(string? device, string? nodeName)
+    {
+        var backend = device != null ? Graph.FindBackend(device) : null;
+        var node = nodeName != null ? Graph.FindNode(nodeName) : backend?.Node;
+        if (backend == null && node == null)
+            throw QmpErrorException.Generic($"Cannot find device='{device}' nor node-name='{nodeName}'");
+        if (node == null)
+            throw QmpErrorException.Generic($"Device '{device}' has no medium");
+        return (node, backend ?? Graph.Backends.Values.FirstOrDefault(b => b.Node == node));
+    }
+
+    private JsonNode? Resize(QmpArguments a)
+    {
+        var (node, backend) = FindNode(a.OptionalText("device"), a.OptionalText("node-name"));
+        if (a.Integer("size") < 0)
+            throw QmpErrorException.Generic("Parameter 'size' expects a >0 size");
+        return Guard(() =>
+        {
+            backend?.Drain();
+            node.Resize(a.Integer("size"));
+            backend?.NotifyResized();
+        });
+    }
+
+    private JsonNode? SnapshotFile(QmpArguments a)
+    {
+        var (node, backend) = FindNode(a.OptionalText("device"), a.OptionalText("node-name"));
+        if (backend == null)
+            throw QmpErrorException.Generic($"Node '{node.NodeName}' is not the top of a drive");
+        var name = a.OptionalText("format") ?? "qcow2";
+        var format = ImageFormats.Find(name) ?? throw QmpErrorException.Generic($"Invalid snapshot format '{name}'");
+        return Guard(() =>
+        {
+            var file = a.Text("snapshot-file");
+            if (a.OptionalText("mode") != "existing")
+            {
+                var create = new BlockOptions();
+                create.Set("backing_file", Path.GetFullPath(node.FileName));
+                create.Set("backing_fmt", node.Driver);
+                format.Create(new CreateRequest(file, node.Length, create, new OpenFlags { Graph = Graph }));
+            }
+
+            var options = new BlockOptions();
+            options.Set("driver", name);
+            if (a.OptionalText("snapshot-node-name") is { } nodeName)
+                options.Set("node-name", nodeName);
+            PutAbove(backend, node, Graph.Open(file, options, new OpenFlags { NoBacking = true }));
+        });
+    }
+
+    private JsonNode? SnapshotNode(QmpArguments a)
+    {
+        var node = Graph.FindNode(a.Text("node")) ?? throw QmpErrorException.Generic($"Cannot find device='{a.Text("node")}' nor node-name='{a.Text("node")}'");
+        var backend = Graph.Backends.Values.FirstOrDefault(b => b.Node == node) ?? throw QmpErrorException.Generic($"Node '{node.NodeName}' is not the top of a drive");
+        var overlay = Graph.FindNode(a.Text("overlay")) ?? throw QmpErrorException.Generic($"Cannot find device='{a.Text("overlay")}' nor node-name='{a.Text("overlay")}'");
+        if (overlay.Backing != null)
+            throw QmpErrorException.Generic("The overlay already has a backing image");
+        return Guard(() => PutAbove(backend, node, overlay.Retain()));
+    }
+
+    /// <summary>The drive's image becomes the backing image of another, which takes its place.</summary>
+    private static void PutAbove(BlockBackend backend, BlockNode node, BlockNode overlay)
+    {
+        backend.Drain();
+        node.Flush();
+        (ImageFormats.Find(overlay.Driver) ?? throw new BlockException(BlockError.NotSupported, $"The overlay does not support backing images"))
+            .SetBacking(overlay, node);
+        backend.ReplaceNode(overlay);
+    }
+
+    private JsonArray List() => new([.. (_machine.Blocks?.Backends.Values ?? []).Select(b =>
+    {
+        var item = new JsonObject { ["device"] = b.Id };
+        if (b.HasMedium || b.DeviceName != null)
+            item["io-status"] = "ok";
+        item["locked"] = b.IsTrayLocked;
+        item["removable"] = b.IsRemovable;
+        if (QdevOf(b) is { } qdev)
+            item["qdev"] = qdev;
+        if (b.HasTray)
+            item["tray_open"] = b.IsTrayOpen;
+        item["type"] = "unknown";
+        if (b.Node is { } node)
+            item["inserted"] = Describe(node, b.WriteCache, b.IsReadOnly);
+        return (JsonNode)item;
+    })]);
+
+    private string? QdevOf(BlockBackend backend)
+    {
+        if (backend.DeviceName is not { Length: > 0 } name)
+            return null;
+        return name.StartsWith('/') || _machine.Devices.All(d => d.Id != name) ? name : $"/machine/peripheral/{name}";
+    }
+
+    internal static JsonObject Describe(BlockNode node, bool writeback, bool readOnly)
+    {
+        var depth = 0;
+        for (var b = node.Backing; b != null && depth < 1000; b = b.Backing)
+            depth++;
+        var info = new JsonObject
+        {
+            ["iops_rd"] = 0, ["detect_zeroes"] = node.DetectZeroes.ToString().ToLowerInvariant(), ["image"] = Image(node, 0),
+            ["iops_wr"] = 0, ["ro"] = readOnly, ["node-name"] = node.NodeName ?? "", ["backing_file_depth"] = depth, ["drv"] = node.Driver,
+            ["iops"] = 0, ["bps_wr"] = 0, ["write_threshold"] = 0, ["encrypted"] = false, ["bps"] = 0, ["bps_rd"] = 0,
+            ["cache"] = new JsonObject { ["no-flush"] = false, ["direct"] = false, ["writeback"] = writeback }, ["file"] = node.FileName,
+        };
+        if (node.Backing is { } backing)
+            info["backing_file"] = backing.FileName;
+        return info;
+    }
+
+    private static JsonObject Image(BlockNode node, int depth)
+    {
+        var image = new JsonObject { ["virtual-size"] = node.Length, ["filename"] = node.FileName };
+        if (node.ClusterSize > 0)
+            image["cluster-size"] = node.ClusterSize;
+        image["format"] = node.Driver;
+        if (node.AllocatedSize >= 0)
+            image["actual-size"] = node.AllocatedSize;
+        if (node.Backing is { } backing && depth < 200)
+        {
+            image["backing-filename"] = backing.FileName;
+            image["full-backing-filename"] = backing.FileName;
+            image["backing-filename-format"] = backing.Driver;
+            image["backing-image"] = Image(backing, depth + 1);
+        }
+
+        image["dirty-flag"] = false;
+        return image;
+    }
+
+    private JsonArray Statistics() => new([.. (_machine.Blocks?.Backends.Values ?? []).Select(b =>
+    {
+        var s = b.Statistics;
+        var item = new JsonObject { ["device"] = b.Id };
+        if (QdevOf(b) is { } qdev)
+            item["qdev"] = qdev;
+        if (b.Node?.NodeName is { } name)
+            item["node-name"] = name;
+        item["stats"] = new JsonObject
+        {
+            ["rd_bytes"] = s.ReadBytes, ["wr_bytes"] = s.WriteBytes, ["unmap_bytes"] = s.UnmapBytes, ["rd_operations"] = s.ReadOperations,
+            ["wr_operations"] = s.WriteOperations, ["flush_operations"] = s.FlushOperations, ["unmap_operations"] = s.UnmapOperations,
+            ["rd_total_time_ns"] = 0, ["wr_total_time_ns"] = 0, ["flush_total_time_ns"] = 0, ["unmap_total_time_ns"] = 0,
+            ["wr_highest_offset"] = s.WriteHighest, ["rd_merged"] = 0, ["wr_merged"] = 0, ["unmap_merged"] = 0,
+            ["failed_rd_operations"] = s.FailedReads, ["failed_wr_operations"] = s.FailedWrites, ["failed_flush_operations"] = 0,
+            ["failed_unmap_operations"] = 0, ["invalid_rd_operations"] = 0, ["invalid_wr_operations"] = 0, ["invalid_flush_operations"] = 0,
+            ["invalid_unmap_operations"] = 0, ["account_invalid"] = true, ["account_failed"] = true, ["timed_stats"] = new JsonArray(),
+        };
+        return (JsonNode)item;
+    })]);
+}
