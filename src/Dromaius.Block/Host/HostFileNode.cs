@@ -218,7 +218,7 @@ public sealed class HostFileNode : BlockNode
         if (disk.IsDirectory)
         {
             disk.Dispose();
-            throw new BlockException(BlockError.Invalid, $"Could not open '{_path}': '{_path}' is a directory");
+            throw new BlockException(BlockError.Invalid, $"'file' driver requires '{_path}' to be a regular file");
         }
 
         try
