@@ -3,6 +3,7 @@ using Dromaius.Consoles;
 using Dromaius.Core.Devices;
 using Dromaius.Core.Errors;
 using Dromaius.Devices.Display;
+using Dromaius.Devices.Firmware;
 using Dromaius.Devices.Isa;
 using Dromaius.Devices.Pci;
 
@@ -80,6 +81,33 @@ public static class PcDeviceTypes
                 new("ymax", PropertyKind.UInt32, "0"), new("yres", PropertyKind.UInt32, "800"),
             ],
             Create = VgaOf,
+        },
+        new DeviceType
+        {
+            Name = "secondary-vga", Bus = "PCI", Category = DeviceCategory.Display,
+            Properties =
+            [
+                .. PciProperties, new("edid", PropertyKind.Bool, "on"), new("qemu-extended-regs", PropertyKind.Bool, "on"),
+                new("vgamem_mb", PropertyKind.UInt32, "16"), new("xmax", PropertyKind.UInt32, "0"), new("xres", PropertyKind.UInt32, "1280"),
+                new("ymax", PropertyKind.UInt32, "0"), new("yres", PropertyKind.UInt32, "800"),
+            ],
+            Create = static a => SecondaryOf(a, (ulong)BitOperations.RoundUpToPowerOf2((uint)Math.Clamp(a.Integer("vgamem_mb"), 1, 512)) << 20, null),
+        },
+        new DeviceType
+        {
+            Name = "bochs-display", Bus = "PCI", Category = DeviceCategory.Display,
+            Properties =
+            [
+                .. PciProperties, new("edid", PropertyKind.Bool, "on"), new("vgamem", PropertyKind.Size, "16777216"),
+                new("xmax", PropertyKind.UInt32, "0"), new("xres", PropertyKind.UInt32, "1280"), new("ymax", PropertyKind.UInt32, "0"),
+                new("yres", PropertyKind.UInt32, "800"),
+            ],
+            Create = static a => SecondaryOf(a, BitOperations.RoundUpToPowerOf2(Math.Clamp(a.Size("vgamem"), 4UL << 20, 256UL << 20)), "vgabios-bochs-display.bin"),
+        },
+        new DeviceType
+        {
+            Name = "ramfb", Bus = "System", Description = "ram framebuffer standalone device", Category = DeviceCategory.Display,
+            Create = RamfbOf,
         },
         .. PcStorageTypes.All,
         .. PcVirtioTypes.All,
@@ -191,12 +219,37 @@ public static class PcDeviceTypes
         return irq <= 15 ? (int)irq : throw new UserErrorException($"Property '{a.Type.Name}.irq' doesn't take value '{irq}'");
     }
 
+    /// <summary>A display without the VGA's ports and windows.</summary>
+    private static VgaFunction SecondaryOf(DeviceArguments a, ulong memory, string? defaultRom)
+    {
+        var file = a.String("romfile") ?? defaultRom;
+        var rom = a.Integer("rombar") == 0 || string.IsNullOrEmpty(file) ? null : a.Host.Firmware(file);
+        var edid = a.Bool("edid")
+            ? Edid.Build((int)Math.Clamp(a.Integer("xres"), 1, 4095), (int)Math.Clamp(a.Integer("yres"), 1, 4095))
+            : [];
+        var function = Plug(a, new VgaFunction(new Vga(a.Host.VirtualClock, memory) { Edid = edid }, rom, a.Type.Name) { Id = a.Id });
+        a.Host.Bus<DisplayList>()!.Add(function.Vga, a.Type.Name, a.Id);
+        return function;
+    }
+
+    private static Ramfb RamfbOf(DeviceArguments a)
+    {
+        var config = a.Host.Bus<FwCfg>() ?? throw new UserErrorException("ramfb device requires fw_cfg with DMA");
+        if (config.File(Ramfb.FileName) != null)
+            throw new UserErrorException("only one ramfb device is possible");
+        var device = new Ramfb(a.Host.Memory) { Id = a.Id };
+        config.AddFile(Ramfb.FileName, device.Config, writable: true);
+        config.AddFile("genroms/vgabios-ramfb.bin", a.Host.Firmware("vgabios-ramfb.bin"));
+        a.Host.Bus<DisplayList>()!.Add(device, a.Type.Name, a.Id);
+        return device;
+    }
+
     private static VgaFunction VgaOf(DeviceArguments a)
     {
         var rom = a.Integer("rombar") == 0 || a.String("romfile") is "" ? null : a.Host.Firmware(a.String("romfile") ?? "vgabios-stdvga.bin");
         var megabytes = BitOperations.RoundUpToPowerOf2((uint)Math.Clamp(a.Integer("vgamem_mb"), 1, 512));
         var bus = a.Host.Bus<PciBus>()!;
-        if (bus.Functions.OfType<VgaFunction>().Any())
+        if (bus.Functions.Any(static f => f is VgaFunction { TypeName: "VGA" }))
             throw new UserErrorException("only one VGA adapter fits: a second one would answer the same ports");
         var edid = a.Bool("edid")
             ? Edid.Build((int)Math.Clamp(a.Integer("xres"), 1, 4095), (int)Math.Clamp(a.Integer("yres"), 1, 4095))

@@ -35,7 +35,7 @@ public sealed partial class PcMachine : IDeviceHost
     byte[] IDeviceHost.Firmware(string name) => _firmware.Read(name);
 
     T? IDeviceHost.Bus<T>()
-        where T : class => PciBus as T ?? Displays as T ?? Input as T;
+        where T : class => PciBus as T ?? Displays as T ?? Input as T ?? _fwCfg as T;
 
     void IDeviceHost.Exit(int status) => RequestExit(status);
 

@@ -31,7 +31,9 @@ internal static class SystemEmulator
     /// <summary>What can be told to be wrong before anything is made.</summary>
     private static void Check(SystemSettings settings)
     {
-        if (settings.NoGraphic && settings.Daemonize)
+        // Only where something would be put on the terminal that a daemon has not.
+        if (settings.NoGraphic && settings.Daemonize && !settings.NoDefaults
+            && (settings.DefaultMonitor || settings.Serial.Count == 0 || settings.Parallel.Count == 0))
             throw new UserErrorException("-nographic cannot be used with -daemonize");
         if (settings.Kernel == null && settings.Append != null)
             throw new UserErrorException("-append only allowed with -kernel option");

@@ -11,17 +11,19 @@ public sealed class VgaFunction : PciFunction
 {
     /// <param name="vga">The adapter itself.</param>
     /// <param name="rom">The video BIOS, or null for none.</param>
-    public VgaFunction(Vga vga, byte[]? rom)
-        : base(PciConfig.VendorBochs, 0x1111, 0x03, 0x00, 0, 2)
+    /// <param name="typeName">Its name; all but <c>VGA</c> are display controllers without the ISA ports and windows.</param>
+    public VgaFunction(Vga vga, byte[]? rom, string typeName = "VGA")
+        : base(PciConfig.VendorBochs, 0x1111, 0x03, typeName == "VGA" ? (byte)0x00 : (byte)0x80, 0, 2)
     {
         Vga = vga;
+        TypeName = typeName;
         AddMemoryBar(0, Vga.Framebuffer, prefetch: true);
         AddMemoryBar(2, Vga.Mmio);
         if (rom != null)
             AddRom(rom, "vga.rom");
     }
 
-    public override string TypeName => "VGA";
+    public override string TypeName { get; }
 
     public Vga Vga { get; }
 
