@@ -26,19 +26,27 @@ internal static unsafe class FpuHost
         SinCos, Tangent,
     }
 
-    private const int CodeSize = 4096, SlotSize = 64;
+    private const int CodeSize = 4096, SlotSize = 128;
+
+    /// <summary>Rounding to nearest, 64 bits of significand, everything masked: what the ABI and most guests have.</summary>
+    private const int UsualControl = 0x37F;
     private static readonly byte* Code = Build();
 
     /// <summary>Off: everything is computed in software.</summary>
     public static bool Enabled { get; set; } = Code != null;
 
-    /// <param name="results">One or two, the new ST(0) first.</param>
+    /// <param name="operation">What to compute.</param>
+    /// <param name="st0">ST(0).</param>
+    /// <param name="st1">ST(1), where there is one.</param>
+    /// <param name="control">The guest's control word.</param>
+    /// <param name="flags">Exception flags that the guest has already: the status may hold them too.</param>
+    /// <param name="results">One or two, the new ST(0) first; may be where the operands are.</param>
     /// <returns>The status word: flags and C1.</returns>
-    public static uint Run(Operation operation, Float80* st0, Float80* st1, uint control, Float80* results)
+    public static uint Run(Operation operation, Float80* st0, Float80* st1, uint control, uint flags, Float80* results)
     {
-        var code = (delegate* unmanaged[SuppressGCTransition]<Float80*, Float80*, Float80*, uint, uint>)(Code
+        var code = (delegate* unmanaged[SuppressGCTransition]<Float80*, Float80*, Float80*, uint, uint, uint>)(Code
             + (int)operation * SlotSize);
-        return code(results, st0, st1, control | FpFlags.All);
+        return code(results, st0, st1, control | FpFlags.All, control == UsualControl ? flags & FpFlags.All : 0);
     }
 
     private static byte* Build()
@@ -51,12 +59,32 @@ internal static unsafe class FpuHost
         return executable;
     }
 
-    /// <summary>System V: rdi results, rsi ST(0), rdx ST(1), ecx control word; eax status word.</summary>
+    /// <summary>System V: rdi results, rsi ST(0), rdx ST(1), ecx control word, r8d flags the guest has; eax status word.</summary>
+    /// <remarks>Flags stay in the host's x87 from call to call and are cleared only when the guest has not got them.</remarks>
     private static void Emit(Operation operation, Span<byte> code)
     {
         var at = 0;
+        Put(code, ref at, 0x41, 0xF7, 0xD0); // not r8d
+        Put(code, ref at, 0xDF, 0xE0); // fnstsw ax
+        Put(code, ref at, 0x83, 0xE0, 0x3F); // and eax, 3Fh
+        Put(code, ref at, 0x44, 0x85, 0xC0); // test eax, r8d
+        Put(code, ref at, 0x74, 0x02, 0xDB, 0xE2); // jz over; fnclex
+        Put(code, ref at, 0x81, 0xF9, 0x7F, 0x03, 0x00, 0x00); // cmp ecx, 37Fh
+        Put(code, ref at, 0x75, 0); // jne unusual
+        var unusual = at;
+        EmitCompute(operation, code, ref at);
+        Put(code, ref at, 0xC3); // ret
+        code[unusual - 1] = (byte)(at - unusual);
         Put(code, ref at, 0x51); // push rcx
         Put(code, ref at, 0xD9, 0x2C, 0x24); // fldcw [rsp]
+        EmitCompute(operation, code, ref at);
+        // The control word of the ABI again.
+        Put(code, ref at, 0xC7, 0x04, 0x24, 0x7F, 0x03, 0x00, 0x00); // mov dword [rsp], 37Fh
+        Put(code, ref at, 0xD9, 0x2C, 0x24, 0x59, 0xC3); // fldcw [rsp]; pop rcx; ret
+    }
+
+    private static void EmitCompute(Operation operation, Span<byte> code, ref int at)
+    {
         if (operation <= Operation.Scale)
             Put(code, ref at, 0xDB, 0x2A); // fld tbyte [rdx]
         Put(code, ref at, 0xDB, 0x2E); // fld tbyte [rsi]
@@ -86,10 +114,6 @@ internal static unsafe class FpuHost
             Put(code, ref at, 0xDD, 0xD8); // fstp st(0)
         if (operation >= Operation.SinCos)
             Put(code, ref at, 0xDB, 0x7F, 0x10); // fstp tbyte [rdi+16]
-        Put(code, ref at, 0xDB, 0xE2); // fnclex
-        // The control word of the ABI again.
-        Put(code, ref at, 0xC7, 0x04, 0x24, 0x7F, 0x03, 0x00, 0x00); // mov dword [rsp], 37Fh
-        Put(code, ref at, 0xD9, 0x2C, 0x24, 0x59, 0xC3); // fldcw [rsp]; pop rcx; ret
     }
 
     private static void Put(Span<byte> code, ref int at, params ReadOnlySpan<byte> bytes)

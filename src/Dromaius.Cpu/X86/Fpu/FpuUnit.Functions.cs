@@ -261,7 +261,7 @@ internal static unsafe partial class FpuUnit
             return false;
         var results = stackalloc Float80[2];
         var operation = FpuHost.Operation.Sin + (function - FpuFunction.Sin);
-        var status = FpuHost.Run(operation, Register(s, 0), Register(s, 0), s->FpControl, results);
+        var status = FpuHost.Run(operation, Register(s, 0), Register(s, 0), s->FpControl, 0, results);
         if ((status & ~(uint)s->FpControl & FpFlags.All) != 0)
             return false;
         s->FpStatus |= (ushort)(status & (FpFlags.All | C1));

@@ -80,8 +80,17 @@ internal static unsafe partial class FpuUnit
     {
         if (!UseHost(s))
             return false;
+        uint status;
+        if ((s->FpControl & FpFlags.All) == FpFlags.All)
+        {
+            // Nothing can stop it: straight to its place, where the host can take it from again at once.
+            status = FpuHost.Run(operation, st0, st1, s->FpControl, s->FpStatus, target);
+            s->FpStatus |= (ushort)(status & (FpFlags.All | C1));
+            return true;
+        }
+
         Float80 result;
-        var status = FpuHost.Run(operation, st0, st1, s->FpControl, &result);
+        status = FpuHost.Run(operation, st0, st1, s->FpControl, 0, &result);
         if ((status & ~(uint)s->FpControl & FpFlags.All) != 0)
             return false;
         s->FpStatus |= (ushort)(status & (FpFlags.All | C1));
