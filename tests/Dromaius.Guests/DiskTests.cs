@@ -25,6 +25,33 @@ public sealed class DiskTests : IDisposable
     }
 
     [Fact]
+    public void DebianFromAhci()
+    {
+        var image = Image();
+        LogInAndWrite(image, "-device", "ahci,id=ahci0", "-drive", $"file={image},format=raw,if=none,id=d0", "-device", "ide-hd,drive=d0,bus=ahci0.0");
+    }
+
+    [Fact]
+    public void DebianFromNvme()
+    {
+        var image = Image();
+        LogInAndWrite(image, "-drive", $"file={image},format=raw,if=none,id=d0", "-device", "nvme,drive=d0,serial=abc");
+    }
+
+    /// <summary>OVMF from flash, which it writes its variables to.</summary>
+    [Fact]
+    public void DebianThroughUefi()
+    {
+        const string Code = "/usr/share/OVMF/OVMF_CODE_4M.fd", Variables = "/usr/share/OVMF/OVMF_VARS_4M.fd";
+        var image = Image();
+        var variables = Path.Combine(_folder, "vars.fd");
+        File.Copy(Variables, variables);
+        LogInAndWrite(image, "-drive", $"if=pflash,format=raw,readonly=on,file={Code}", "-drive", $"if=pflash,format=raw,file={variables}",
+            "-drive", $"file={image},format=raw,if=virtio");
+        Assert.False(File.ReadAllBytes(Variables).AsSpan().SequenceEqual(File.ReadAllBytes(variables)));
+    }
+
+    [Fact]
     public void DiscsAndDiskettesAreThere()
     {
         var cd = Path.Combine(_folder, "cd.iso");

@@ -83,6 +83,20 @@ internal static class PcStorageTypes
                 return controller;
             },
         },
+        new()
+        {
+            Name = "nvme", Bus = "PCI", Description = "Non-Volatile Memory Express", Category = DeviceCategory.Storage,
+            Properties = [.. PciProperties, .. DriveProperties, new("serial", PropertyKind.String)],
+            Create = static a =>
+            {
+                var serial = a.String("serial") ?? throw new UserErrorException("serial property not set");
+                if (serial.Length > 20)
+                    throw new UserErrorException("serial number is longer than 20 characters");
+                var nvme = PcDeviceTypes.Plug(a, new Nvme(DiskDrive(a)) { Id = a.Id, Serial = serial, BlockSize = BlockSizes(a).Logical });
+                NoteBoot(a, PcMachine.PciPath(nvme, "pci1b36,0010") + "/namespace@1,0");
+                return nvme;
+            },
+        },
         Piix("piix3-ide", false),
         Piix("piix4-ide", true),
     ];
