@@ -263,9 +263,9 @@ internal sealed class BlockCommands
         backend.ReplaceNode(overlay);
     }
 
-    private JsonArray List() => new([.. (_machine.Blocks?.Backends.Values ?? []).Select(b =>
+    private JsonArray List() => new([.. (_machine.Blocks?.AllBackends ?? []).Select(b =>
     {
-        var item = new JsonObject { ["device"] = b.Id };
+        var item = new JsonObject { ["device"] = NameOf(b) };
         if (b.HasMedium || b.DeviceName != null)
             item["io-status"] = "ok";
         item["locked"] = b.IsTrayLocked;
@@ -279,6 +279,9 @@ internal sealed class BlockCommands
             item["inserted"] = Describe(node, b.WriteCache, b.IsReadOnly);
         return (JsonNode)item;
     })]);
+
+    /// <summary>The id of a drive; one on a node of <c>-blockdev</c> has none.</summary>
+    private string NameOf(BlockBackend backend) => _machine.Blocks?.FindBackend(backend.Id) == backend ? backend.Id : "";
 
     private string? QdevOf(BlockBackend backend)
     {
@@ -324,10 +327,10 @@ internal sealed class BlockCommands
         return image;
     }
 
-    private JsonArray Statistics() => new([.. (_machine.Blocks?.Backends.Values ?? []).Select(b =>
+    private JsonArray Statistics() => new([.. (_machine.Blocks?.AllBackends ?? []).Select(b =>
     {
         var s = b.Statistics;
-        var item = new JsonObject { ["device"] = b.Id };
+        var item = new JsonObject { ["device"] = NameOf(b) };
         if (QdevOf(b) is { } qdev)
             item["qdev"] = qdev;
         if (b.Node?.NodeName is { } name)

@@ -15,6 +15,7 @@ public sealed class QmpCommands
         Add(MemoryCommands.Schema, new MemoryCommands(machine).Table);
         Add(ObjectCommands.Schema, new ObjectCommands(machine).Table);
         Add(BlockCommands.Schema, new BlockCommands(machine).Table);
+        Add(JobCommands.Schema, new JobCommands(machine).Table);
         Add(CharacterCommands.Schema, new CharacterCommands(machine).Table);
         Add(AbsentCommands.Schema, AbsentCommands.Table);
         Add(IntrospectionSchema, new()

@@ -1,0 +1,220 @@
+using System.Text.Json.Nodes;
+using Dromaius.Block;
+using Dromaius.Block.Graph;
+using Dromaius.Block.Jobs;
+
+namespace Dromaius.Control.Qmp;
+
+/// <summary>Jobs on images: beginning, steering and watching them.</summary>
+internal sealed class JobCommands
+{
+    public const string Schema = """
+        enum JobType = commit stream mirror backup create amend snapshot-load snapshot-save snapshot-delete
+        enum JobStatus = undefined created running paused ready standby waiting pending aborting concluded null
+        enum MirrorSyncMode = top full none incremental bitmap
+        enum BlockdevOnError = report ignore enospc stop auto
+        struct JobInfo = id: str, type: JobType, status: JobStatus, current-progress: int, total-progress: int, error?: str
+        struct BlockJobInfo = type: JobType, device: str, len: int, offset: int, busy: bool, paused: bool, speed: int, io-status: BlockDeviceIoStatus, ready: bool, status: JobStatus, auto-finalize: bool, auto-dismiss: bool, error?: str
+        command query-jobs -> [JobInfo]
+        command query-block-jobs -> [BlockJobInfo]
+        command block-stream(job-id?: str, device: str, base?: str, base-node?: str, backing-file?: str, bottom?: str, speed?: int, on-error?: BlockdevOnError, filter-node-name?: str, auto-finalize?: bool, auto-dismiss?: bool)
+        command block-commit(job-id?: str, device: str, base-node?: str, base?: str, top-node?: str, top?: str, backing-file?: str, speed?: int, on-error?: BlockdevOnError, filter-node-name?: str, auto-finalize?: bool, auto-dismiss?: bool)
+        command drive-mirror(job-id?: str, device: str, target: str, format?: str, node-name?: str, replaces?: str, sync: MirrorSyncMode, mode?: NewImageMode, speed?: int, granularity?: uint32, buf-size?: int, on-source-error?: BlockdevOnError, on-target-error?: BlockdevOnError, unmap?: bool, auto-finalize?: bool, auto-dismiss?: bool)
+        command drive-backup(job-id?: str, device: str, target: str, format?: str, sync: MirrorSyncMode, mode?: NewImageMode, speed?: int, compress?: bool, on-source-error?: BlockdevOnError, on-target-error?: BlockdevOnError, auto-finalize?: bool, auto-dismiss?: bool)
+        command block-job-set-speed(device: str, speed: int)
+        command block-job-cancel(device: str, force?: bool)
+        command block-job-pause(device: str)
+        command block-job-resume(device: str)
+        command block-job-complete(device: str)
+        command block-job-finalize(id: str)
+        command block-job-dismiss(id: str)
+        command job-pause(id: str)
+        command job-resume(id: str)
+        command job-cancel(id: str)
+        command job-complete(id: str)
+        command job-finalize(id: str)
+        command job-dismiss(id: str)
+        event JOB_STATUS_CHANGE(id: str, status: JobStatus)
+        event BLOCK_JOB_COMPLETED(type: JobType, device: str, len: int, offset: int, speed: int, error?: str)
+        event BLOCK_JOB_CANCELLED(type: JobType, device: str, len: int, offset: int, speed: int)
+        event BLOCK_JOB_READY(type: JobType, device: str, len: int, offset: int, speed: int)
+        event BLOCK_JOB_PENDING(type: JobType, id: str)
+        """;
+
+    private readonly IMachineControl _machine;
+
+    public JobCommands(IMachineControl machine)
+    {
+        _machine = machine;
+        Table = new()
+        {
+            ["query-jobs"] = _ => new JsonArray([.. All.Select(Describe)]),
+            ["query-block-jobs"] = _ => new JsonArray([.. All.Select(DescribeBlock)]),
+            ["block-stream"] = a => Begin(() => Jobs.Stream(a.OptionalText("job-id"), a.Text("device"), a.OptionalText("base-node") ?? a.OptionalText("base"),
+                a.OptionalText("backing-file"), a.Integer("speed"), Policy(a.OptionalText("on-error")), a.Flag("auto-finalize", true), a.Flag("auto-dismiss", true))),
+            ["block-commit"] = a => Begin(() => Jobs.Commit(a.OptionalText("job-id"), a.Text("device"), a.OptionalText("top-node") ?? a.OptionalText("top"),
+                a.OptionalText("base-node") ?? a.OptionalText("base"), a.OptionalText("backing-file"), a.Integer("speed"), Policy(a.OptionalText("on-error")),
+                a.Flag("auto-finalize", true), a.Flag("auto-dismiss", true))),
+            ["drive-mirror"] = a => Begin(() => Copy(a, (target, sync) => Jobs.Mirror(a.OptionalText("job-id"), a.Text("device"), target, sync, a.Integer("speed"),
+                Policy(a.OptionalText("on-source-error")), a.Flag("auto-finalize", true), a.Flag("auto-dismiss", true)))),
+            ["drive-backup"] = a => Begin(() => Copy(a, (target, sync) => Jobs.Backup(a.OptionalText("job-id"), a.Text("device"), target, sync, a.Integer("speed"),
+                Policy(a.OptionalText("on-source-error")), a.Flag("compress"), a.Flag("auto-finalize", true), a.Flag("auto-dismiss", true)))),
+        };
+        Steer("pause", static job => job.Pause());
+        Steer("resume", static job => job.Resume());
+        Steer("complete", static job => job.Complete());
+        Steer("finalize", static job => job.FinalizeJob());
+        Steer("dismiss", job => Jobs.Dismiss(job.Id));
+        Table["job-cancel"] = a => Guard(() => Find(a.Text("id"), false).Cancel(force: true));
+        Table["block-job-cancel"] = a => Guard(() => Find(a.Text("device"), true).Cancel(a.Flag("force")));
+        Table["block-job-set-speed"] = a => Guard(() => Find(a.Text("device"), true).Speed = Math.Max(0, a.Integer("speed")));
+    }
+
+    public Dictionary<string, Func<QmpArguments, JsonNode?>> Table { get; }
+
+    private JobList Jobs => (_machine.Blocks ?? throw QmpErrorException.Generic("the machine has no drives")).Jobs;
+
+    private IEnumerable<BlockJob> All => _machine.Blocks?.Jobs.All ?? [];
+
+    private static string NameOf(JobStatus status) => status.ToString().ToLowerInvariant();
+
+    private static JobErrorPolicy Policy(string? name) => name switch
+    {
+        "ignore" => JobErrorPolicy.Ignore,
+        "stop" or "enospc" => JobErrorPolicy.Stop,
+        _ => JobErrorPolicy.Report,
+    };
+
+    /// <summary>A verb under both of its names; the older one calls the job a device.</summary>
+    private void Steer(string verb, Action<BlockJob> act)
+    {
+        Table["job-" + verb] = a => Guard(() => act(Find(a.Text("id"), false)));
+        var key = verb is "finalize" or "dismiss" ? "id" : "device";
+        Table["block-job-" + verb] = a => Guard(() => act(Find(a.Text(key), true)));
+    }
+
+    private BlockJob Find(string id, bool asDevice) => _machine.Blocks?.Jobs.TryFind(id)
+        ?? throw (asDevice ? QmpErrorException.NotActive($"Block job '{id}' not found") : QmpErrorException.Generic("Job not found"));
+
+    private static JsonNode? Guard(Action action)
+    {
+        try
+        {
+            action();
+            return null;
+        }
+        catch (BlockException e)
+        {
+            throw QmpErrorException.Generic(e.Message);
+        }
+    }
+
+    private JsonNode? Begin(Func<BlockJob> begin) => Guard(() =>
+    {
+        void OnStarted(BlockJob job)
+        {
+            Tell(job);
+            job.StatusChanged += Tell;
+        }
+
+        Jobs.Started += OnStarted;
+        try
+        {
+            _ = begin();
+        }
+        finally
+        {
+            Jobs.Started -= OnStarted;
+        }
+    });
+
+    /// <summary>Makes or opens the target of a copy.</summary>
+    private BlockJob Copy(QmpArguments a, Func<BlockNode, SyncMode, BlockJob> begin)
+    {
+        var graph = _machine.Blocks!;
+        var source = graph.RequireBackend(a.Text("device")).Node!;
+        var sync = a.Text("sync") switch
+        {
+            "full" => SyncMode.Full,
+            "top" => SyncMode.Top,
+            "none" => SyncMode.None,
+            var other => throw QmpErrorException.Generic($"Sync mode '{other}' is not supported"),
+        };
+        var (file, format) = (a.Text("target"), a.OptionalText("format") ?? source.Driver);
+        if (a.OptionalText("mode") != "existing")
+        {
+            var create = new BlockOptions();
+            create.Set("size", source.Length.ToString(System.Globalization.CultureInfo.InvariantCulture));
+            if (sync != SyncMode.Full && (sync == SyncMode.None ? source : source.Backing) is { } backing)
+            {
+                create.Set("backing_file", backing.FileName);
+                create.Set("backing_fmt", backing.Driver);
+            }
+
+            _ = ImageCreator.Create(file, format, create, OpenFlags.Tool, checkBacking: false);
+            ImageCreator.Write(file, format, create, OpenFlags.Tool);
+        }
+
+        var options = new BlockOptions();
+        options.Set("driver", format);
+        if (a.OptionalText("node-name") is { } name)
+            options.Set("node-name", name);
+        var target = graph.Open(file, options, new OpenFlags { NoBacking = true });
+        try
+        {
+            return begin(target, sync);
+        }
+        catch
+        {
+            target.Release();
+            throw;
+        }
+    }
+
+    private void Tell(BlockJob job)
+    {
+        _machine.RaiseEvent("JOB_STATUS_CHANGE", new JsonObject { ["status"] = NameOf(job.Status), ["id"] = job.Id });
+        var data = new JsonObject
+        {
+            ["type"] = job.Type, ["device"] = job.Id, ["len"] = job.Total, ["offset"] = job.Done, ["speed"] = job.Speed,
+        };
+        switch (job.Status)
+        {
+            case JobStatus.Ready:
+                _machine.RaiseEvent("BLOCK_JOB_READY", data);
+                break;
+            case JobStatus.Pending when !job.AutoFinalize:
+                _machine.RaiseEvent("BLOCK_JOB_PENDING", new JsonObject { ["type"] = job.Type, ["id"] = job.Id });
+                break;
+            case JobStatus.Concluded:
+                if (job.Error != null)
+                    data["error"] = job.Error;
+                _machine.RaiseEvent(job.WasCancelled ? "BLOCK_JOB_CANCELLED" : "BLOCK_JOB_COMPLETED", data);
+                break;
+        }
+    }
+
+    private static JsonNode Describe(BlockJob job)
+    {
+        var item = new JsonObject
+        {
+            ["current-progress"] = job.Done, ["status"] = NameOf(job.Status), ["total-progress"] = job.Total, ["type"] = job.Type, ["id"] = job.Id,
+        };
+        if (job.Error != null)
+            item["error"] = job.Error;
+        return item;
+    }
+
+    private static JsonNode DescribeBlock(BlockJob job)
+    {
+        var item = new JsonObject
+        {
+            ["auto-finalize"] = job.AutoFinalize, ["io-status"] = job.IsFailing ? "failed" : "ok", ["device"] = job.Id, ["auto-dismiss"] = job.AutoDismiss,
+            ["busy"] = job.Status == JobStatus.Running, ["len"] = job.Total, ["offset"] = job.Done, ["status"] = NameOf(job.Status), ["paused"] = job.IsPaused,
+            ["speed"] = job.Speed, ["ready"] = job.IsReady, ["type"] = job.Type,
+        };
+        if (job.Error != null)
+            item["error"] = job.Error;
+        return item;
+    }
+}
