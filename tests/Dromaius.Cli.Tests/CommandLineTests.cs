@@ -89,8 +89,6 @@ public sealed class CommandLineTests
     [InlineData("-boot order=z: Invalid boot device 'z'", "-boot", "order=z")]
     [InlineData("-rtc base=xx: invalid datetime format", "-rtc", "base=xx")]
     [InlineData("-d foo: unknown log item 'foo'", "-d", "foo")]
-    [InlineData("-drive: not available in this version", "-drive", "file=x")]
-    [InlineData("disk.img: disk images are not available", "disk.img")]
     [InlineData("-vga foo: Unknown vga type: foo", "-vga", "foo")]
     [InlineData("-net user: network devices are not available", "-net", "user")]
     [InlineData("-enable-kvm: KVM is not available", "-enable-kvm")]

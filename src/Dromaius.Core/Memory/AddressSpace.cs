@@ -16,7 +16,7 @@ public sealed class AddressSpace
         Name = name;
         Root = root;
         _machineLock = machineLock;
-        MemoryTransaction.Register(this);
+        root.SeenBy(this);
         Rebuild();
     }
 

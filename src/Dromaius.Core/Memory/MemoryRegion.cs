@@ -31,6 +31,10 @@ public enum RegionKind
 public sealed class MemoryRegion
 {
     private readonly List<MemoryRegion> _children = [];
+
+    /// <summary>Address spaces with this as their root; and aliases of this region. Both guarded by the first.</summary>
+    private readonly List<AddressSpace> _spaces = [];
+    private readonly List<MemoryRegion> _aliases = [];
     private MemoryRegion? _parent;
     private bool _enabled = true;
     private ulong _address;
@@ -100,8 +104,13 @@ public sealed class MemoryRegion
         int maxAccess = 4) =>
         new(RegionKind.Device, name, size) { Read = read, Write = write, MinAccess = minAccess, MaxAccess = maxAccess };
 
-    public static MemoryRegion Alias(string name, MemoryRegion target, ulong offset, ulong size) =>
-        new(RegionKind.Alias, name, size) { AliasOf = target, _aliasOffset = offset };
+    public static MemoryRegion Alias(string name, MemoryRegion target, ulong offset, ulong size)
+    {
+        var alias = new MemoryRegion(RegionKind.Alias, name, size) { AliasOf = target, _aliasOffset = offset };
+        lock (target._spaces)
+            target._aliases.Add(alias);
+        return alias;
+    }
 
     /// <summary>Adds a child at an address of this container.</summary>
     public void Add(ulong address, MemoryRegion child, int priority = 0)
@@ -113,7 +122,7 @@ public sealed class MemoryRegion
         _children.Add(child);
         _children.Sort(static (a, b) =>
             a.Priority != b.Priority ? b.Priority.CompareTo(a.Priority) : b._added.CompareTo(a._added));
-        MemoryTransaction.Changed();
+        MemoryTransaction.Changed(this);
     }
 
     public void Remove(MemoryRegion child)
@@ -121,7 +130,7 @@ public sealed class MemoryRegion
         if (_children.Remove(child))
         {
             child._parent = null;
-            MemoryTransaction.Changed();
+            MemoryTransaction.Changed(this);
         }
     }
 
@@ -131,7 +140,31 @@ public sealed class MemoryRegion
         if (field.Equals(value))
             return;
         field = value;
-        if (_parent != null)
-            MemoryTransaction.Changed();
+        MemoryTransaction.Changed(this);
+    }
+
+    /// <summary>An address space has this region as its root.</summary>
+    internal void SeenBy(AddressSpace space)
+    {
+        lock (_spaces)
+            _spaces.Add(space);
+    }
+
+    /// <summary>Adds the address spaces that see this region: through its parents, and through aliases of it or of them.</summary>
+    internal void CollectSpaces(List<AddressSpace> into)
+    {
+        lock (_spaces)
+        {
+            foreach (var space in _spaces)
+            {
+                if (!into.Contains(space))
+                    into.Add(space);
+            }
+
+            foreach (var alias in _aliases)
+                alias.CollectSpaces(into);
+        }
+
+        _parent?.CollectSpaces(into);
     }
 }

@@ -1,8 +1,8 @@
 namespace Dromaius.Core.Memory;
 
 /// <summary>
-/// Groups changes of the memory tree: address spaces rebuild their flat views once, when the outermost transaction ends.
-/// Changes are made under the machine lock.
+/// Groups changes of the memory tree: the address spaces that see what changed rebuild their flat views once, when the outermost
+/// transaction ends. Changes are made under the machine lock.
 /// </summary>
 public readonly ref struct MemoryTransaction
 {
@@ -10,10 +10,7 @@ public readonly ref struct MemoryTransaction
     private static int t_depth;
 
     [ThreadStatic]
-    private static bool t_pending;
-
-    /// <summary>Every live address space listens; weak, so that a dropped machine is collected.</summary>
-    private static readonly List<WeakReference<AddressSpace>> Spaces = [];
+    private static List<AddressSpace>? t_pending;
 
     public static MemoryTransaction Begin()
     {
@@ -23,39 +20,24 @@ public readonly ref struct MemoryTransaction
 
     public void Dispose()
     {
-        if (--t_depth == 0 && t_pending)
+        if (--t_depth == 0)
             Commit();
     }
 
-    internal static void Changed()
+    /// <summary>Something in or about a region changed.</summary>
+    internal static void Changed(MemoryRegion region)
     {
+        region.CollectSpaces(t_pending ??= []);
         if (t_depth == 0)
             Commit();
-        else
-            t_pending = true;
-    }
-
-    internal static void Register(AddressSpace space)
-    {
-        lock (Spaces)
-            Spaces.Add(new WeakReference<AddressSpace>(space));
     }
 
     private static void Commit()
     {
-        t_pending = false;
-        List<AddressSpace> live = [];
-        lock (Spaces)
-        {
-            Spaces.RemoveAll(static w => !w.TryGetTarget(out _));
-            foreach (var w in Spaces)
-            {
-                if (w.TryGetTarget(out var space))
-                    live.Add(space);
-            }
-        }
-
-        foreach (var space in live)
+        if (t_pending is not { Count: > 0 } pending)
+            return;
+        t_pending = null; // a listener may change the tree again
+        foreach (var space in pending)
             space.Rebuild();
     }
 }
