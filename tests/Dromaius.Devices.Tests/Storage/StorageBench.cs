@@ -10,6 +10,7 @@ namespace Dromaius.Devices.Tests.Storage;
 internal sealed class StorageBench : IDisposable
 {
     public const uint RamSize = 4 << 20;
+    private readonly List<BlockBackend> _drives = [];
     private int _pending;
 
     public StorageBench()
@@ -48,8 +49,12 @@ internal sealed class StorageBench : IDisposable
         return bytes;
     }
 
-    public BlockBackend Drive(byte[]? bytes, bool readOnly = false, string id = "drive0") =>
-        new(id, Loop, bytes == null ? null : new MemoryNode(bytes, readOnly));
+    public BlockBackend Drive(byte[]? bytes, bool readOnly = false, string id = "drive0")
+    {
+        var drive = new BlockBackend(id, Loop, bytes == null ? null : new MemoryNode(bytes, readOnly));
+        _drives.Add(drive);
+        return drive;
+    }
 
     /// <summary>Turns the loop until something holds.</summary>
     public void Until(Func<bool> condition, string what = "condition")
@@ -95,5 +100,11 @@ internal sealed class StorageBench : IDisposable
 
     public uint Peek32(uint address) => BinaryPrimitives.ReadUInt32LittleEndian(Ram.Span(address, 4));
 
-    public void Dispose() => Ram.Dispose();
+    /// <summary>Takes the memory away once no transfer touches it.</summary>
+    public void Dispose()
+    {
+        foreach (var drive in _drives)
+            drive.Drain();
+        Ram.Dispose();
+    }
 }
