@@ -43,11 +43,11 @@ public sealed class ConsoleTests
         using var reader = new StreamReader(stream);
         Assert.Contains("\"QMP\"", reader.ReadLine());
         stream.Write(Encoding.ASCII.GetBytes("{\"execute\":\"qmp_capabilities\"}{\"execute\":\"query-status\"}"));
-        Assert.Equal("{\"return\":{}}", reader.ReadLine());
-        Assert.Contains("\"running\":true", reader.ReadLine());
+        Assert.Equal("{\"return\": {}}", reader.ReadLine());
+        Assert.Contains("\"running\": true", reader.ReadLine());
         stream.Write(Encoding.ASCII.GetBytes("{\"execute\":\"stop\"}"));
         var replies = reader.ReadLine() + reader.ReadLine();
-        Assert.Contains("\"event\":\"STOP\"", replies);
+        Assert.Contains("\"event\": \"STOP\"", replies);
         stream.Write(Encoding.ASCII.GetBytes("{\"execute\":\"quit\"}"));
         guest.ExpectExit(0, 10);
     }
