@@ -151,6 +151,16 @@ public sealed class BlockGraph : IDisposable
             backend.Dispose();
     }
 
+    /// <summary>Closes a backend whose device is gone, with an id of its own or without.</summary>
+    public void Release(BlockBackend backend)
+    {
+        if (_backends.GetValueOrDefault(backend.Id) == backend)
+            _ = _backends.Remove(backend.Id);
+        _ = _unnamed.Remove(backend);
+        backend.Dispose();
+        Forget();
+    }
+
     /// <summary><c>-blockdev</c> and <c>blockdev-add</c>.</summary>
     public BlockNode AddNode(BlockOptions options, OpenFlags? flags = null)
     {

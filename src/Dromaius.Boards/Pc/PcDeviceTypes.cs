@@ -111,6 +111,7 @@ public static class PcDeviceTypes
         },
         .. PcStorageTypes.All,
         .. PcVirtioTypes.All,
+        .. PcScsiTypes.All,
     ]);
 
     /// <summary>Plugs a PCI function where the user asked.</summary>

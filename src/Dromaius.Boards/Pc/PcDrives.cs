@@ -93,6 +93,25 @@ internal sealed class PcDrives
         return drive;
     }
 
+    /// <summary>The device that took a drive could not be made after all.</summary>
+    public void GiveBack(string? id)
+    {
+        if (id != null)
+            _ = _inUse.Remove(id);
+    }
+
+    /// <summary>The device of a drive is gone: a drive of <c>-drive</c> goes with it, an image of <c>-blockdev</c> is free again.</summary>
+    public void Release(BlockBackend backend)
+    {
+        _ = _inUse.Remove(backend.Id);
+        backend.DeviceName = null;
+        _ = _drives.Remove(backend.Id);
+        if (_blocks != null)
+            _blocks.Release(backend);
+        else
+            backend.Dispose();
+    }
+
     /// <summary>An image of <c>-blockdev</c>, for the device that names it.</summary>
     private PcDrive? FromNode(string name) =>
         _blocks?.Attach(name) is { } backend ? new PcDrive(new DriveOption { Id = name, Interface = DriveInterface.None }, backend, 0, 0) : null;

@@ -8,6 +8,7 @@ using Dromaius.Core.Time;
 using Dromaius.Devices.Interrupts;
 using Dromaius.Devices.Isa;
 using Dromaius.Devices.Pci;
+using Dromaius.Devices.Storage.Scsi;
 
 namespace Dromaius.Boards.Pc;
 
@@ -81,19 +82,32 @@ public sealed partial class PcMachine : IDeviceHost
         var type = PcDeviceTypes.Registry.Get(option.Name);
         if (type.Category == DeviceCategory.Display || !type.UserCreatable)
             throw new UserErrorException("Parameter 'driver' expects a pluggable device type");
-        if (type.Bus != "PCI")
+        if (type.Bus is not ("PCI" or "SCSI"))
             throw new UserErrorException($"Bus '{type.Bus?.ToLowerInvariant()}.0' does not support hotplugging");
         var id = option.Properties.FirstOrDefault(static p => p.Key == "id").Value;
         if (id != null && Devices.Any(d => d.Id == id))
             throw new UserErrorException($"Duplicate device ID '{id}'");
+        if (type.Bus == "SCSI")
+        {
+            PlugScsi(option);
+            return;
+        }
+
         var device = Add(PcDeviceTypes.Registry.Create(option.Name, option.Properties, Options.Globals, this));
         device.Reset();
     }
 
     public override void UnplugDevice(Device device)
     {
+        if (device is ScsiTarget unit)
+        {
+            UnplugScsi(unit);
+            return;
+        }
+
         if (device is not PciFunction function)
             throw new UserErrorException($"Bus '{device.Arguments?.Type.Bus?.ToLowerInvariant()}.0' does not support hotplugging");
+        UnplugScsiBusOf(function);
         PciBus.Unplug(function);
         Remove(device);
     }

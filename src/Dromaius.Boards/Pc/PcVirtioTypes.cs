@@ -11,7 +11,7 @@ internal static class PcVirtioTypes
 {
     private const int MaxQueues = 1024, MaxQueueSize = 1024;
 
-    private static readonly DeviceProperty[] VirtioProperties =
+    internal static readonly DeviceProperty[] VirtioProperties =
     [
         .. PcStorageTypes.PciProperties, new("disable-legacy", PropertyKind.OnOffAuto, "auto"), new("disable-modern", PropertyKind.Bool, "off"),
         new("event_idx", PropertyKind.Bool, "on"), new("indirect_desc", PropertyKind.Bool, "on"), new("packed", PropertyKind.Bool, "off"),
@@ -33,7 +33,7 @@ internal static class PcVirtioTypes
     ];
 
     /// <summary>A device type with its variants that fix the interface.</summary>
-    private static IEnumerable<DeviceType> Family(string name, string alias, DeviceCategory category, string description,
+    internal static IEnumerable<DeviceType> Family(string name, string alias, DeviceCategory category, string description,
         DeviceProperty[] properties, Func<DeviceArguments, (VirtioDevice Device, int Vectors, string BootKind)> create)
     {
         foreach (var (suffix, mode) in ((string, VirtioPciMode?)[])[("", null), ("-transitional", VirtioPciMode.Transitional),
@@ -63,7 +63,8 @@ internal static class PcVirtioTypes
         if (a.IsSet("vectors") && a.Integer("vectors") <= 2048)
             vectors = (int)a.Integer("vectors");
         var function = PcDeviceTypes.Plug(a, new VirtioPci(device, a.Type.Name, mode, vectors) { Id = a.Id });
-        PcStorageTypes.NoteBoot(a, PcMachine.PciPath(function, kind) + (kind == "scsi" ? "/disk@0,0" : ""));
+        if (device is not VirtioScsi)
+            PcStorageTypes.NoteBoot(a, PcMachine.PciPath(function, kind) + (kind == "scsi" ? "/disk@0,0" : ""));
         return function;
     }
 

@@ -318,7 +318,10 @@ public sealed partial class ScsiCdrom
         Page(0x01, [0, 0x20, 0, 0, 0, 0]);
         Page(0x0E, [4, 0, 0, 0, 0, 75, 1, 0xFF, 2, 0xFF, 0, 0, 0, 0]);
         Page(0x1A, [0, 0, 0, 0, 0, 0, 0, 0, 0, 0]);
-        Page(0x2A, [0x3B, 0, 0x70, 0x60, (byte)(0x29 | (Backend.IsTrayLocked ? 2 : 0)), 0, 0x0B, 0x06, 0, 2, 2, 0, 0x0B, 0x06, 0, 0, 0, 0]);
+        var locking = (byte)(Backend.IsTrayLocked ? 2 : 0);
+        Page(0x2A, IsPacket
+            ? [0x3B, 0, 0x70, 0x60, (byte)(0x29 | locking), 0, 0x0B, 0x06, 0, 2, 2, 0, 0x0B, 0x06, 0, 0, 0, 0]
+            : [0x3B, 0, 0x7F, 0xFF, (byte)(0x2D | locking), 0, 0x22, 0x60, 0, 2, 8, 0, 0x0B, 0x00, 0, 0, 0x0B, 0x00, 0x0B, 0x00]);
         if (pages.Count == 0)
         {
             task.Fail(ScsiSense.InvalidField);

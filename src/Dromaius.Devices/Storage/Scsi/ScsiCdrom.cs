@@ -22,7 +22,6 @@ public sealed partial class ScsiCdrom : ScsiTarget
         : base(backend)
     {
         Product = "DROMAIUS DVD-ROM";
-        Serial = "DM00003";
         backend.IsRemovable = backend.HasTray = true;
         backend.EjectRequested += () => _ejectRequested = true;
     }
@@ -47,9 +46,9 @@ public sealed partial class ScsiCdrom : ScsiTarget
 
     private bool HasMedium => Backend.HasMedium && !IsTrayOpen && Sectors > 0;
 
-    public override void Reset()
+    public override void Reset(ScsiSense cause)
     {
-        base.Reset();
+        base.Reset(cause);
         _newMedium = _removed = _ejectRequested = false;
         Backend.IsTrayLocked = false;
     }
@@ -65,7 +64,7 @@ public sealed partial class ScsiCdrom : ScsiTarget
         }
         else
             _removed = true;
-        base.OnMediumChanged();
+        ReportChange(ScsiSense.MediumChanged);
     }
 
     protected override void StartCommand(ScsiTask task)
@@ -180,57 +179,60 @@ public sealed partial class ScsiCdrom : ScsiTarget
         }
     }
 
-    /// <summary>Raw sectors: the blocks are read aside and wrapped in sync, header, EDC and space for ECC.</summary>
+    /// <summary>Raw sectors: the blocks are read aside, some at a time, and wrapped in sync, header, EDC and ECC.</summary>
     protected override void TransferSpecial(ScsiTask task, IReadOnlyList<Memory<byte>> segments, long length, Action<ScsiTask> done)
     {
-        // Bounded by the transfer, which the initiator bounds by memory; one wrapped sector at a time is copied out.
-        var first = task.Position / RawSector;
-        var last = (task.Position + length - 1) / RawSector;
-        var blocks = new byte[(last - first + 1) * Sector];
-        var lba = (task.MediumOffset / Sector) + first;
-        var request = new BlockRequest
-        {
-            Operation = BlockOperation.Read,
-            Offset = lba * Sector,
-            Length = blocks.Length,
-            Segments = [blocks],
-            Completed = r =>
-            {
-                task.InFlight = null;
-                if (r.Error != BlockError.None)
-                    task.Fail(SenseOf(r));
-                else
-                    CopyRaw(task, segments, blocks, lba, task.Position - (first * RawSector));
-                done(task);
-            },
-        };
-        task.InFlight = request;
-        Backend.Submit(request);
-    }
-
-    private static void CopyRaw(ScsiTask task, IReadOnlyList<Memory<byte>> segments, byte[] blocks, long lba, long skip)
-    {
+        const int SectorsAtOnce = 256;
+        var end = task.Position + length;
+        var blocks = new byte[(int)Math.Min((length / RawSector) + 2, SectorsAtOnce) * Sector];
         var raw = new byte[RawSector];
-        var index = -1L;
-        foreach (var segment in segments)
+        var (index, at) = (0, 0);
+        Next();
+
+        void Next()
         {
-            var to = segment.Span;
-            while (!to.IsEmpty)
+            var first = task.Position / RawSector;
+            var count = Math.Min(((end - 1) / RawSector) - first + 1, blocks.Length / Sector);
+            var lba = (task.MediumOffset / Sector) + first;
+            var request = new BlockRequest
             {
-                if (skip / RawSector != index)
+                Operation = BlockOperation.Read, Offset = lba * Sector, Length = count * Sector, Segments = [blocks.AsMemory(0, (int)count * Sector)],
+                Completed = r =>
                 {
-                    index = skip / RawSector;
-                    CdSector.BuildMode1(raw, blocks.AsSpan((int)(index * Sector), Sector), lba + index);
-                }
+                    task.InFlight = null;
+                    if (r.Error != BlockError.None)
+                        task.Fail(SenseOf(r));
+                    for (var i = 0; i < count && task.Status == ScsiStatus.Good; i++)
+                    {
+                        CdSector.BuildMode1(raw, blocks.AsSpan(i * Sector, Sector), lba + i);
+                        CopyOut((int)(task.Position - ((first + i) * RawSector)));
+                    }
 
-                var at = (int)(skip % RawSector);
-                var n = Math.Min(to.Length, RawSector - at);
-                raw.AsSpan(at, n).CopyTo(to);
-                to = to[n..];
-                skip += n;
+                    if (task.Status == ScsiStatus.Good && task.Position < end)
+                        Next();
+                    else
+                        done(task);
+                },
+            };
+            task.InFlight = request;
+            Backend.Submit(request);
+        }
+
+        // The rest of the wrapped sector, as far as it is wanted.
+        void CopyOut(int from)
+        {
+            var part = raw.AsSpan(from, (int)Math.Min(RawSector - from, end - task.Position));
+            task.Position += part.Length;
+            while (!part.IsEmpty)
+            {
+                var to = segments[index].Span[at..];
+                var n = Math.Min(part.Length, to.Length);
+                part[..n].CopyTo(to);
+                part = part[n..];
+                at += n;
+                if (at == segments[index].Length)
+                    (index, at) = (index + 1, 0);
             }
-
-            task.Position += segment.Length;
         }
     }
 
@@ -301,7 +303,7 @@ public sealed partial class ScsiCdrom : ScsiTarget
         }
         else if (!load)
             _removed = true;
-        Changed?.Invoke();
+        ReportChange(ScsiSense.MediumChanged);
     }
 
     private void GetEventStatus(ScsiTask task)

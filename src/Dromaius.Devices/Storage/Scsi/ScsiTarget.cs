@@ -6,12 +6,13 @@ using Dromaius.Core.Devices;
 namespace Dromaius.Devices.Storage.Scsi;
 
 /// <summary>
-/// A SCSI target with one logical unit on a drive: what all of them share, and the movement of data. Source: T10 SPC-4.
+/// A SCSI logical unit on a drive: what all of them share, and the movement of data. Alone it is a target with one unit; on a
+/// <see cref="ScsiBus"/> several make up a target. Source: T10 SPC-4.
 /// </summary>
 public abstract class ScsiTarget : Device
 {
     protected const byte TestUnitReady = 0x00, RequestSense = 0x03, Inquiry = 0x12, ModeSelect6 = 0x15, ModeSense6 = 0x1A;
-    protected const byte StartStop = 0x1B, PreventAllow = 0x1E, ModeSelect10 = 0x55, ModeSense10 = 0x5A, ReportLuns = 0xA0;
+    protected const byte Reserve6 = 0x16, Release6 = 0x17, StartStop = 0x1B, PreventAllow = 0x1E, Reserve10 = 0x56, Release10 = 0x57, ModeSelect10 = 0x55, ModeSense10 = 0x5A, ReportLuns = 0xA0;
 
     private readonly Queue<ScsiSense> _attention = new();
 
@@ -37,24 +38,49 @@ public abstract class ScsiTarget : Device
     /// <summary>The target sits behind a packet interface (ATAPI): sense is kept for REQUEST SENSE.</summary>
     public bool IsPacket { get; init; }
     public abstract int BlockSize { get; }
+
+    /// <summary>What the identification page calls the unit when it has no serial number; the drive's id if null.</summary>
+    public string? DeviceName { get; init; }
+
+    /// <summary>World wide name and relative number of the target's port, or 0 for none.</summary>
+    public ulong PortWwn { get; init; }
+    public ushort PortIndex { get; init; }
+
+    /// <summary>Version of INQUIRY; 5 is SPC-3.</summary>
+    public byte Version { get; init; } = 5;
+
+    /// <summary>Sense of the last command that failed, until it is fetched or another command comes.</summary>
     public ScsiSense LastSense { get; private set; }
 
-    /// <summary>Told when the guest or the host changed the medium or capacity; for controllers that report it.</summary>
-    public Action? Changed { get; set; }
+    // Where it is on its bus.
+    public int Channel { get; internal set; }
+    public int TargetId { get; internal set; }
+    public int Lun { get; internal set; }
 
-    public override void Reset()
+    /// <summary>The bus; null behind a packet interface.</summary>
+    public ScsiBus? Bus { get; internal set; }
+
+    public override void Reset() => Reset(ScsiSense.PowerOn);
+
+    /// <summary>A reset of the unit, its bus or everything; the next command hears which.</summary>
+    public virtual void Reset(ScsiSense cause)
     {
         _attention.Clear();
         LastSense = ScsiSense.None;
-        Attention(ScsiSense.PowerOn);
+        Attention(cause);
     }
+
+    /// <summary>The initiator got the sense with the status.</summary>
+    public void SenseDelivered() => LastSense = ScsiSense.None;
 
     /// <summary>Understands a command: sets direction and length, or fails it.</summary>
     public void Start(ScsiTask task)
     {
         task.Clear();
         var code = task.Cdb[0];
-        if (task.Lun != 0 && code is not (Inquiry or RequestSense or ReportLuns))
+        if (code != RequestSense)
+            LastSense = ScsiSense.None;
+        if (task.Lun != Lun && code is not (Inquiry or RequestSense or ReportLuns))
         {
             task.Fail(ScsiSense.InvalidUnit);
             return;
@@ -75,11 +101,7 @@ public abstract class ScsiTarget : Device
                 StartRequestSense(task);
                 break;
             case ReportLuns:
-                var allocation = BinaryPrimitives.ReadUInt32BigEndian(task.Cdb.AsSpan(6));
-                if (allocation < 16)
-                    task.Fail(ScsiSense.InvalidField);
-                else
-                    task.Reply([0, 0, 0, 8, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0], allocation);
+                StartReportLuns(task);
                 break;
             default:
                 StartCommand(task);
@@ -155,7 +177,7 @@ public abstract class ScsiTarget : Device
 
         void End(ScsiTask ended)
         {
-            if (IsPacket && ended.Cdb[0] != RequestSense)
+            if (ended.Cdb[0] != RequestSense || ended.Status != ScsiStatus.Good)
                 LastSense = ended.Sense;
             done(ended);
         }
@@ -188,7 +210,10 @@ public abstract class ScsiTarget : Device
 
     protected virtual bool IsRemovable => false;
 
-    protected virtual void OnMediumChanged() => Changed?.Invoke();
+    protected abstract void OnMediumChanged();
+
+    /// <summary>The guest or the host changed the medium or its size: tells the controller, if it reports such things.</summary>
+    protected void ReportChange(ScsiSense sense) => Bus?.ReportChange(this, sense);
 
     /// <summary>Extra pages of INQUIRY vital product data; null for none of that number.</summary>
     protected virtual byte[]? VitalPage(byte page) => null;
@@ -196,7 +221,7 @@ public abstract class ScsiTarget : Device
     protected abstract ReadOnlySpan<byte> VitalPages { get; }
 
     /// <summary>The next command, or REQUEST SENSE, tells this first.</summary>
-    protected void Attention(ScsiSense sense)
+    internal void Attention(ScsiSense sense)
     {
         if (_attention.Count < 4)
             _attention.Enqueue(sense);
@@ -270,20 +295,48 @@ public abstract class ScsiTarget : Device
 
     private void StartRequestSense(ScsiTask task)
     {
-        var sense = IsPacket && LastSense != ScsiSense.None ? LastSense
-            : _attention.TryDequeue(out var pending) ? pending : ScsiSense.None;
-        if (task.Lun != 0)
+        var sense = LastSense != ScsiSense.None ? LastSense : _attention.TryDequeue(out var pending) ? pending : ScsiSense.None;
+        if (task.Lun != Lun)
             sense = ScsiSense.InvalidUnit;
         LastSense = ScsiSense.None;
-        var data = new byte[ScsiSense.FixedLength];
-        sense.Write(data);
+        byte[] data;
+        if (!IsPacket && (task.Cdb[1] & 1) != 0)
+        {
+            data = new byte[ScsiSense.DescriptorLength];
+            sense.WriteDescriptor(data);
+        }
+        else
+        {
+            data = new byte[ScsiSense.FixedLength];
+            sense.Write(data);
+        }
+
         task.Reply(data, task.Cdb[4]);
+    }
+
+    private void StartReportLuns(ScsiTask task)
+    {
+        var allocation = BinaryPrimitives.ReadUInt32BigEndian(task.Cdb.AsSpan(6));
+        if (allocation < 16 || task.Cdb[2] > 2)
+        {
+            task.Fail(ScsiSense.InvalidField);
+            return;
+        }
+
+        // Unit 0 is always listed: it answers this command even if it is not there.
+        var units = Bus?.UnitsOf(Channel, TargetId).Select(static u => u.Lun).Append(0).Distinct().Order().ToArray() ?? [0];
+        var data = new byte[8 + (8 * units.Length)];
+        BinaryPrimitives.WriteInt32BigEndian(data, 8 * units.Length);
+        for (var i = 0; i < units.Length; i++)
+            BinaryPrimitives.WriteUInt16BigEndian(data.AsSpan(8 + (8 * i)), (ushort)(units[i] < 256 ? units[i] : 0x4000 | units[i]));
+        task.Reply(data, allocation);
     }
 
     private void StartInquiry(ScsiTask task)
     {
         var allocation = BinaryPrimitives.ReadUInt16BigEndian(task.Cdb.AsSpan(3));
-        var type = task.Lun == 0 ? PeripheralType : (byte)0x7F;
+        // Another unit than this one: none can be there, but unit 0 might be one day.
+        var type = task.Lun == Lun ? PeripheralType : task.Lun == 0 ? (byte)0x3F : (byte)0x7F;
         if ((task.Cdb[1] & 1) != 0)
         {
             StartVitalPage(task, type, allocation);
@@ -300,10 +353,10 @@ public abstract class ScsiTarget : Device
         data[0] = type;
         data[1] = (byte)(IsRemovable ? 0x80 : 0);
         // Behind a packet interface the version is that of the interface: byte 3 says ATAPI, format 1.
-        data[2] = (byte)(IsPacket ? 0 : 5);
+        data[2] = (byte)(IsPacket ? 0 : Version);
         data[3] = (byte)(IsPacket ? 0x21 : 0x12);
         data[4] = (byte)(data.Length - 5);
-        data[7] = (byte)(IsPacket ? 0 : 0x02);
+        data[7] = (byte)(IsPacket ? 0 : 0x12); // synchronous transfers, tagged queuing
         Pad(data.AsSpan(8, 8), Vendor);
         Pad(data.AsSpan(16, 16), Product);
         Pad(data.AsSpan(32, 4), Revision);
@@ -328,19 +381,30 @@ public abstract class ScsiTarget : Device
 
     private byte[] Designators()
     {
+        const int BinaryCode = 1, AsciiCode = 2, Naa = 3, PortNaa = 0x93, PortNumber = 0x94;
         var body = new List<byte>();
-        var name = Encoding.ASCII.GetBytes(Serial is { Length: > 0 } serial ? serial[..Math.Min(serial.Length, 36)] : Backend.Id);
+        var name = Encoding.ASCII.GetBytes(Serial is { Length: > 0 } serial ? serial[..Math.Min(serial.Length, 36)] : DeviceName ?? Backend.Id);
         var n = Math.Min(name.Length, 247);
-        body.AddRange([2, 0, 0, (byte)n]);
+        body.AddRange([AsciiCode, 0, 0, (byte)n]);
         body.AddRange(name.AsSpan(0, n));
+        Span<byte> number = stackalloc byte[8];
         if (Wwn != 0)
         {
-            body.AddRange([1, 3, 0, 8]);
-            var wwn = new byte[8];
-            BinaryPrimitives.WriteUInt64BigEndian(wwn, Wwn);
-            body.AddRange(wwn);
+            BinaryPrimitives.WriteUInt64BigEndian(number, Wwn);
+            body.AddRange([BinaryCode, Naa, 0, 8]);
+            body.AddRange(number);
         }
 
+        if (PortWwn != 0)
+        {
+            // The protocol is serial attached SCSI (6).
+            BinaryPrimitives.WriteUInt64BigEndian(number, PortWwn);
+            body.AddRange([0x60 | BinaryCode, PortNaa, 0, 8]);
+            body.AddRange(number);
+        }
+
+        if (PortIndex != 0)
+            body.AddRange([0x60 | BinaryCode, PortNumber, 0, 4, 0, 0, (byte)(PortIndex >> 8), (byte)PortIndex]);
         return [.. body];
     }
 }

@@ -39,12 +39,17 @@ public readonly record struct ScsiSense(byte Key, byte Code, byte Qualifier)
     public static readonly ScsiSense RemovalPrevented = new(5, 0x53, 2);
     public static readonly ScsiSense MediumChanged = new(6, 0x28, 0);
     public static readonly ScsiSense PowerOn = new(6, 0x29, 0);
+    public static readonly ScsiSense BusReset = new(6, 0x29, 2);
+    public static readonly ScsiSense UnitReset = new(6, 0x29, 3);
+    public static readonly ScsiSense ModeChanged = new(6, 0x2A, 1);
     public static readonly ScsiSense CapacityChanged = new(6, 0x2A, 9);
+    public static readonly ScsiSense UnitsChanged = new(6, 0x3F, 0x0E);
     public static readonly ScsiSense WriteProtected = new(7, 0x27, 0);
     public static readonly ScsiSense SpaceExhausted = new(7, 0x27, 7);
     public static readonly ScsiSense Aborted = new(0xB, 0, 0);
+    public static readonly ScsiSense Miscompare = new(0xE, 0x1D, 0);
 
-    public const int FixedLength = 18;
+    public const int FixedLength = 18, DescriptorLength = 8;
 
     /// <summary>Sense data in fixed format.</summary>
     public void Write(Span<byte> to, byte responseCode = 0x70)
@@ -55,6 +60,16 @@ public readonly record struct ScsiSense(byte Key, byte Code, byte Qualifier)
         to[7] = FixedLength - 8;
         to[12] = Code;
         to[13] = Qualifier;
+    }
+
+    /// <summary>Sense data in descriptor format, without descriptors.</summary>
+    public void WriteDescriptor(Span<byte> to)
+    {
+        to[..DescriptorLength].Clear();
+        to[0] = 0x72;
+        to[1] = Key;
+        to[2] = Code;
+        to[3] = Qualifier;
     }
 }
 
@@ -70,7 +85,7 @@ public sealed class ScsiTask
     /// <summary>The command descriptor block, zero beyond its end.</summary>
     public byte[] Cdb { get; } = new byte[MaxCommand];
 
-    /// <summary>Which unit of the target is addressed; targets here have unit 0 only.</summary>
+    /// <summary>Which unit of the target is addressed.</summary>
     public int Lun { get; set; }
     public ScsiDirection Direction { get; internal set; }
 
@@ -158,6 +173,6 @@ internal enum ScsiTransferKind : byte
     /// <summary>CD sectors of 2352 bytes, made from the blocks.</summary>
     RawCd,
 
-    /// <summary>Data is taken and compared with the medium, or dropped.</summary>
+    /// <summary>Data is taken and compared with the medium.</summary>
     Verify,
 }
