@@ -1,5 +1,6 @@
 using System.Diagnostics;
 using System.Text;
+using System.Text.RegularExpressions;
 
 namespace Dromaius.Guests;
 
@@ -54,21 +55,26 @@ internal sealed class Emulator : IDisposable
     }
 
     /// <summary>Waits until a text has been written; fails the test when the time is up or the emulator ends.</summary>
-    public void WaitFor(string text, int seconds, int times = 1)
+    public void WaitFor(string text, int seconds, int times = 1) => WaitUntil(() => Count(text) >= times, text, seconds);
+
+    /// <summary>The same for a text that a regular expression describes.</summary>
+    public void WaitFor(Regex pattern, int seconds) => WaitUntil(() => pattern.IsMatch(Output), pattern.ToString(), seconds);
+
+    private void WaitUntil(Func<bool> came, string what, int seconds)
     {
         var limit = _watch.Elapsed + TimeSpan.FromSeconds(seconds);
-        while (Count(text) < times)
+        while (!came())
         {
             if (_process.HasExited)
             {
                 Join();
-                if (Count(text) >= times)
+                if (came())
                     return;
-                Assert.Fail($"ended with status {_process.ExitCode} before '{text}' came:\n{Report()}");
+                Assert.Fail($"ended with status {_process.ExitCode} before '{what}' came:\n{Report()}");
             }
 
             if (_watch.Elapsed > limit)
-                Assert.Fail($"'{text}' did not come within {seconds} s:\n{Report()}");
+                Assert.Fail($"'{what}' did not come within {seconds} s:\n{Report()}");
             Thread.Sleep(20);
         }
     }
