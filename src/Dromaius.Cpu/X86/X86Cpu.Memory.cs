@@ -57,7 +57,7 @@ public sealed unsafe partial class X86Cpu : ITlbOwner
         var mode = (Mode)State->Mode;
         if (privilege == Privilege.Supervisor)
             return (State->Cr4 & 1 << 21) != 0 ? 2 : 0; // implicit accesses obey SMAP whatever EFLAGS.AC says
-        return (int)((uint)(mode & Mode.MmuIndex) >> 24);
+        return mode.MmuIndex();
     }
 
     /// <summary>Loads 1, 2, 4 or 8 bytes. Throws <see cref="GuestFaultException"/>.</summary>
@@ -243,14 +243,13 @@ public sealed unsafe partial class X86Cpu : ITlbOwner
         if (cpu.Misaligned(address, access))
             return;
         var bounce = cpu.State->Engine.Bounce;
-        var part = Math.Min(access.Size, 8);
 
         // A vector may run over the end of a page: nothing is read from a device before both pages have answered.
         var ok = cpu._tlb.TryProbe(address, access.Size, false, access.MmuIndex);
-        for (var i = 0; ok && i < access.Size / part; i++)
+        for (var at = 0; ok && at < access.Size; at += 8)
         {
-            ok = cpu._tlb.TryLoad(address + (ulong)(i * part), part, access.MmuIndex, out var value);
-            bounce[i] = value;
+            ok = cpu._tlb.TryLoad(address + (ulong)at, Math.Min(access.Size - at, 8), access.MmuIndex, out var value);
+            bounce[at / 8] = value;
         }
 
         if (!ok)
@@ -265,10 +264,9 @@ public sealed unsafe partial class X86Cpu : ITlbOwner
         if (cpu.Misaligned(address, access))
             return;
         var bounce = cpu.State->Engine.Bounce;
-        var part = Math.Min(access.Size, 8);
         var ok = cpu._tlb.TryProbe(address, access.Size, true, access.MmuIndex);
-        for (var i = 0; ok && i < access.Size / part; i++)
-            ok = cpu._tlb.TryStore(address + (ulong)(i * part), part, bounce[i], access.MmuIndex);
+        for (var at = 0; ok && at < access.Size; at += 8)
+            ok = cpu._tlb.TryStore(address + (ulong)at, Math.Min(access.Size - at, 8), bounce[at / 8], access.MmuIndex);
         if (!ok)
             cpu.QueueMemoryFault();
     }

@@ -103,8 +103,30 @@ public enum Mode : uint
     /// under <see cref="Trap"/>.</summary>
     DataBreakpoints = 0x800000,
 
+    /// <summary>CPL below 3 and SMAP enforced.</summary>
+    Smap = 0x1000000,
+
+    /// <summary>
+    /// What is known of the x87 stack: eight times the number of full registers, which begin at TOP and follow each other,
+    /// plus TOP; or <see cref="FpuAnything"/> or <see cref="FpuIgnored"/>. The first only while no exception is unmasked or
+    /// pending.
+    /// </summary>
+    Fpu = 0xFE000000,
+
+    /// <summary>Tags in disorder, or exceptions unmasked: x87 instructions look at the state.</summary>
+    FpuAnything = 0xFC000000,
+
+    /// <summary>
+    /// The same in a kernel, below CPL 3 with paging: there x87 instructions are few, and code must not be translated anew for
+    /// each stack that an interrupted program had.
+    /// </summary>
+    FpuIgnored = 0xFE000000,
+}
+
+internal static class ModeExtensions
+{
     /// <summary>Index of the TLB for data: 0 supervisor, 1 user, 2 supervisor with SMAP enforced.</summary>
-    MmuIndex = 0x3000000,
+    public static int MmuIndex(this Mode mode) => (mode & Mode.Smap) != 0 ? 2 : (mode & Mode.Cpl) == Mode.Cpl ? 1 : 0;
 }
 
 /// <summary>

@@ -82,6 +82,7 @@ public static unsafe class IrInterpreter
                 case IrOp.Nop:
                 case IrOp.FpSync: // vector operations keep the guest's FP control register up to date themselves here
                 case IrOp.FpLoad:
+                case IrOp.X87 when (X87Op)i.Aux == X87Op.Reload:
                     return;
                 case IrOp.InsnStart:
                     _pc = i.Imm;

@@ -23,6 +23,9 @@ public sealed class GuestLayout
     /// <summary>Offset of the 32-bit FP control and status register in MXCSR's layout; 0 for none.</summary>
     public int FpControlOffset { get; init; }
 
+    /// <summary>The x87 part of the state, if it has one.</summary>
+    public X87Layout? X87 { get; init; }
+
     /// <summary>Offset of the <see cref="EngineState"/>.</summary>
     public required int EngineOffset { get; init; }
 

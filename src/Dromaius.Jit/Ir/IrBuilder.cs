@@ -236,6 +236,29 @@ public sealed class IrBuilder
         return t;
     }
 
+    // The x87.
+
+    public void X87(X87Op op, int dst, int src = 0, int imm = 0, Val a = default)
+    {
+        ref var i = ref Emit(IrOp.X87, W.T, Val.None, a);
+        (i.Aux, i.Extra, i.Imm) = ((int)op, (byte)(dst | src << 4), (ulong)imm);
+    }
+
+    /// <summary>The operations with an integer result.</summary>
+    public Val X87ToInt(X87Op op, int dst = 0, int src = 0, int imm = 0)
+    {
+        var t = NewTemp();
+        X87(op, dst, src, imm);
+        _insns[_count - 1].Dst = t;
+        return t;
+    }
+
+    public void X87Mem(X87Access access, W w, int register, Val address, MemOp op)
+    {
+        ref var i = ref Emit(IrOp.X87Mem, w, Val.None, address);
+        (i.Aux, i.Extra) = (op.Pack() | access.Pack(), (byte)register);
+    }
+
     // Vectors.
 
     public Val VLdState(W w, int offset)

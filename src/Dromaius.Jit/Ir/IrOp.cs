@@ -13,6 +13,9 @@ public enum W : byte
 
     /// <summary>256-bit vector.</summary>
     Y = 5,
+
+    /// <summary>80-bit floating point.</summary>
+    T = 6,
 }
 
 /// <summary>Conditions over two integers at the operation's width. <c>Test*</c> look at <c>a &amp; b</c>.</summary>
@@ -88,6 +91,12 @@ public enum IrOp : byte
     /// <summary>Merges the host's sticky FP flags into the guest's control register in the state; and loads the host's from it.
     /// Needed around helpers that look at or change it.</summary>
     FpSync, FpLoad,
+
+    /// <summary>An <see cref="X87Op"/> in Aux on registers in Extra: destination in the low, source in the high four bits.</summary>
+    X87,
+
+    /// <summary>An <see cref="X87Access"/> on the register in Extra and guest memory at A plus Imm.</summary>
+    X87Mem,
 
     // Control.
     Label, Br, BrCond, Call,

@@ -61,6 +61,8 @@ public static class IrPrinter
                 break;
         }
 
+        if (i.Op is IrOp.X87 or IrOp.X87Mem)
+            Item(text, string.Create(CultureInfo.InvariantCulture, $"r{i.Extra & 15}, r{i.Extra >> 4}"), ref first);
         Operands(text, b, i, ref first);
         switch (i.Op)
         {
@@ -74,6 +76,7 @@ public static class IrPrinter
             case IrOp.GuestCas:
             case IrOp.VGuestLd:
             case IrOp.VGuestSt:
+            case IrOp.X87Mem:
                 var op = MemOp.Unpack(i.Aux);
                 if (i.Imm != 0)
                     Item(text, string.Create(CultureInfo.InvariantCulture, $"{(long)i.Imm:+0;-0}"), ref first);
@@ -85,6 +88,7 @@ public static class IrPrinter
                 break;
             case IrOp.VecOp:
             case IrOp.VecToIntOp:
+            case IrOp.X87:
                 Item(text, "#" + Hex(i.Imm), ref first);
                 break;
             case IrOp.Br:
@@ -141,10 +145,12 @@ public static class IrPrinter
         var name = i.Op switch
         {
             IrOp.VecOp or IrOp.VecToIntOp => ((VecKind)i.Aux).ToString(),
+            IrOp.X87 => "x87." + (X87Op)i.Aux,
+            IrOp.X87Mem => string.Create(CultureInfo.InvariantCulture, $"x87.{X87Access.Of(i).Opcode:x}/{X87Access.Of(i).Digit}"),
             IrOp.GuestRmw => "guestrmw." + (RmwKind)i.Extra,
             _ => i.Op.ToString(),
         };
-        var width = i.Op is IrOp.Br or IrOp.Call or IrOp.FpSync or IrOp.FpLoad || i.Op >= IrOp.ExitDirect
+        var width = i.Op is IrOp.Br or IrOp.Call or IrOp.FpSync or IrOp.FpLoad or IrOp.X87 || i.Op >= IrOp.ExitDirect
             ? ""
             : "." + WidthName(i.Width);
         return (name + width).ToLowerInvariant();
@@ -157,6 +163,7 @@ public static class IrPrinter
         W.D => "d",
         W.Q => "q",
         W.X => "x",
+        W.T => "t",
         _ => "y",
     };
 

@@ -69,6 +69,8 @@ public static class IrVerifier
             case IrOp.VecOp:
             case IrOp.VecToIntOp:
                 return CheckVector(b, i);
+            case IrOp.X87:
+                return CheckX87(b, i);
             case IrOp.Call:
                 return i.Dst.IsValue && b.TypeOf(i.Dst) != ValType.Int ? "a helper gives an integer" : null;
         }
@@ -109,6 +111,16 @@ public static class IrVerifier
             ?? Expect(b, i.B, operands >= 2, ValType.Vec)
             ?? Expect(b, i.C, operands >= 3, ValType.Vec)
             ?? Expect(b, i.D, false, ValType.Vec);
+    }
+
+    private static string? CheckX87(IrBuilder b, in IrInsn i)
+    {
+        var op = (X87Op)i.Aux;
+        if (op > X87Op.Reload || (i.Extra & 0x88) != 0)
+            return "no such x87 operation or register";
+        if (i.Dst.IsNone == op is X87Op.CompareFlags or X87Op.Status)
+            return "result missing or too many";
+        return Expect(b, i.A, op is X87Op.MoveIf or X87Op.LoadControl, ValType.Int);
     }
 
     private static string? CheckField(in IrInsn i)
@@ -162,6 +174,7 @@ public static class IrVerifier
         IrOp.VFromInt => new Shape(ValType.Vec, Operands.A),
         IrOp.VToInt => new Shape(ValType.Int, Operands.A, ValType.Vec),
         IrOp.VMov => new Shape(ValType.Vec, Operands.A, ValType.Vec, Max: W.Y),
+        IrOp.X87Mem => new Shape(null, Operands.A, Min: W.W, Max: W.T),
         IrOp.ExitIndirect => new Shape(null, Operands.A),
         _ => new Shape(ValType.Int, Operands.AB),
     };

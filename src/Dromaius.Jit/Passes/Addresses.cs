@@ -65,7 +65,7 @@ public sealed class Addresses
             ref var insn = ref insns[i];
             switch (insn.Op)
             {
-                case IrOp.GuestLd or IrOp.GuestSt or IrOp.VGuestLd or IrOp.VGuestSt:
+                case IrOp.GuestLd or IrOp.GuestSt or IrOp.VGuestLd or IrOp.VGuestSt or IrOp.X87Mem:
                     Fold(b, ref insn);
                     Group(b, ref insn, i);
                     break;
@@ -163,7 +163,7 @@ public sealed class Addresses
 
     private void Group(IrBuilder b, ref IrInsn insn, int at)
     {
-        if ((insn.Aux >> 8) != 0)
+        if ((insn.Aux >> 8 & 0xFF) != 0)
             return; // checked for alignment
         var root = 0;
         var distance = (long)insn.Imm;

@@ -4,8 +4,7 @@ namespace Dromaius.Jit.Passes;
 
 /// <summary>
 /// Keeps vector registers of the guest at hand within a unit: a load from the CPU state of what was stored or loaded before
-/// becomes that value, and a store that is overwritten before anybody can look goes away. An operation that clears the upper
-/// half after a 128-bit store becomes one store of both.
+/// becomes that value. An operation that clears the upper half after a 128-bit store becomes one store of both.
 /// </summary>
 public sealed class ForwardVectors
 {
@@ -14,7 +13,6 @@ public sealed class ForwardVectors
     private readonly record struct Known(int Offset, W Width, Val Value);
 
     private readonly List<Known> _known = [];
-    private readonly List<(int Offset, int End)> _overwritten = [];
     private Val[] _same = [];
     private W[] _width = [];
 
@@ -23,10 +21,8 @@ public sealed class ForwardVectors
         var vectors = false;
         foreach (ref readonly var insn in b.Insns)
             vectors |= insn.Op == IrOp.VStState;
-        if (!vectors)
-            return;
-        Forward(b);
-        RemoveDead(b);
+        if (vectors)
+            Forward(b);
     }
 
     private void Forward(IrBuilder b)
@@ -136,36 +132,6 @@ public sealed class ForwardVectors
         {
             if (_known[i].Value == value)
                 _known.RemoveAt(i);
-        }
-    }
-
-    private void RemoveDead(IrBuilder b)
-    {
-        _overwritten.Clear();
-        var insns = b.Insns;
-        for (var i = insns.Length - 1; i >= 0; i--)
-        {
-            ref var insn = ref insns[i];
-            var offset = (int)insn.Imm;
-            var end = offset + (1 << (int)insn.Width);
-            switch (insn.Op)
-            {
-                case IrOp.VStState:
-                    if (_overwritten.Exists(o => o.Offset <= offset && end <= o.End))
-                        insn = new IrInsn { Op = IrOp.Nop };
-                    else
-                        _overwritten.Add((offset, end));
-                    break;
-                case IrOp.VLdState or IrOp.LdState:
-                    _overwritten.RemoveAll(o => o.Offset < end && offset < o.End);
-                    break;
-                case IrOp.StState or IrOp.VecOp or IrOp.VecToIntOp or IrOp.FpSync or IrOp.FpLoad or IrOp.InsnStart:
-                    break;
-                default:
-                    if ((IrInfo.Of(insn.Op) & OpTraits.Pure) == 0)
-                        _overwritten.Clear();
-                    break;
-            }
         }
     }
 }

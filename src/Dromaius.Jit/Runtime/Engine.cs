@@ -271,6 +271,9 @@ public sealed unsafe class Engine : IDisposable
 
     // Links.
 
+    /// <summary>Units become host code.</summary>
+    public bool IsNative => _compiler != null;
+
     /// <summary>
     /// Exits may lead straight to units on other pages. Such links hold only while addresses keep their meaning
     /// (<see cref="UnlinkPages"/>), which is one processor's affair: with several there are none.

@@ -106,6 +106,10 @@ public unsafe struct EngineState
     /// <summary>Operands of vector operations that run in C#.</summary>
     public Ir.VecArgs Vec;
 
+    /// <summary>The host's x87 environment over the slow path of an access.</summary>
+    public fixed uint X87Environment[7];
+    public uint X87StoreStatus;
+
     /// <summary>Index of an address in the jump cache.</summary>
     public static int JumpIndex(ulong pc) => (int)((pc ^ pc >> 12) & ((1 << JumpCacheBits) - 1));
 }

@@ -23,10 +23,10 @@ public sealed unsafe class GuestMemoryCallbacks
     /// <summary>state, address, expected, desired, packed access → old value, zero-extended.</summary>
     public required delegate* unmanaged<void*, ulong, ulong, ulong, ulong, ulong> Cas { get; init; }
 
-    /// <summary>state, address, packed access: 4, 8, 16 or 32 bytes to the start of <see cref="EngineState.Bounce"/>.</summary>
+    /// <summary>state, address, packed access: 2, 4, 8, 10, 16 or 32 bytes to the start of <see cref="EngineState.Bounce"/>.</summary>
     public required delegate* unmanaged<void*, ulong, ulong, void> VecLoad { get; init; }
 
-    /// <summary>state, address, packed access: 4, 8, 16 or 32 bytes from the start of <see cref="EngineState.Bounce"/>.</summary>
+    /// <summary>state, address, packed access: 2, 4, 8, 10, 16 or 32 bytes from the start of <see cref="EngineState.Bounce"/>.</summary>
     public required delegate* unmanaged<void*, ulong, ulong, void> VecStore { get; init; }
 }
 
@@ -37,7 +37,7 @@ public readonly record struct PackedAccess(ulong Bits)
     public W Width => (W)(byte)Bits;
 
     /// <summary>Size in bytes.</summary>
-    public int Size => 1 << (int)(byte)Bits;
+    public int Size => Width == W.T ? 10 : 1 << (int)Width;
     public int MmuIndex => (byte)(Bits >> 8);
     public ulong AlignMask => (byte)(Bits >> 16);
     public RmwKind Kind => (RmwKind)(byte)(Bits >> 24);

@@ -545,6 +545,16 @@ internal sealed unsafe class Assembler
     }
 
     /// <summary>0F AE /2 LDMXCSR, /3 STMXCSR.</summary>
+    /// <summary>An x87 instruction on registers: its two bytes.</summary>
+    public void X87(int opcode, int second)
+    {
+        Byte(opcode);
+        Byte(second);
+    }
+
+    /// <summary>An x87 instruction with a memory operand.</summary>
+    public void X87Mem(int opcode, int digit, in Mem m) => OpRM(2, opcode, (Reg)digit, m);
+
     public void Ldmxcsr(in Mem m) => Op0FRM(2, 0xAE, (Reg)2, m);
 
     public void Stmxcsr(in Mem m) => Op0FRM(2, 0xAE, (Reg)3, m);

@@ -8,11 +8,13 @@ namespace Dromaius.Jit.X64;
 /// changes nothing but vectors and flags.
 /// </summary>
 /// <remarks>
-/// Frame of generated code: RSP is 16-byte aligned; [RSP] holds the host's MXCSR. Arguments and result of helpers travel
+/// Frame of generated code: RSP is 16-byte aligned; [RSP] holds the host's MXCSR, [RSP+4] its x87 control word. Arguments and result of helpers travel
 /// in <see cref="EngineState.Args"/> and <see cref="EngineState.Result"/>.
 /// </remarks>
 internal sealed unsafe class Thunks
 {
+    private const int HostX87Control = 4;
+
     private readonly CodeCache _cache;
     private readonly GuestLayout _layout;
     private readonly Reg[] _pin;
@@ -121,6 +123,7 @@ internal sealed unsafe class Thunks
         a.Mov(3, Reg.R10, Reg.Rsi);
         a.Stmxcsr(new Mem(Reg.Rsp, 0));
         LoadFpControl(a, Reg.R11);
+        EnterX87(a);
         LoadPinned(a);
         a.JmpReg(Reg.R10);
     }
@@ -133,10 +136,39 @@ internal sealed unsafe class Thunks
         if (HostFeatures.Avx)
             a.Vzeroupper();
         a.Ldmxcsr(new Mem(Reg.Rsp, 0));
+        if (_layout.X87 != null)
+            a.X87Mem(0xD9, 5, new Mem(Reg.Rsp, HostX87Control));
         a.OpImm(Alu.Add, 3, Reg.Rsp, 8);
         for (var i = Saved.Length - 1; i >= 0; i--)
             a.Pop(Saved[i]);
         a.Ret();
+    }
+
+    /// <summary>The guest's x87 control word; and no sticky flag that the guest has not got. RAX is free.</summary>
+    private void EnterX87(Assembler a)
+    {
+        if (_layout.X87 == null)
+            return;
+        a.X87Mem(0xD9, 7, new Mem(Reg.Rsp, HostX87Control)); // FNSTCW
+        LoadX87Control(a, Reg.R11);
+        a.X87(0xDF, 0xE0); // FNSTSW AX
+        a.Load(1, Reg.R11, new Mem(Allocator.State, _layout.X87.Status));
+        a.Not(2, Reg.R11);
+        a.Op(Alu.And, 2, Reg.Rax, Reg.R11);
+        a.TestImm(2, Reg.Rax, X87Layout.Exceptions);
+        var clean = a.Jcc(Cc.E);
+        a.X87(0xDB, 0xE2); // FNCLEX
+        a.PatchHere(clean);
+    }
+
+    /// <summary>The guest's x87 control word, with all exceptions masked, into the host's.</summary>
+    public void LoadX87Control(Assembler a, Reg scratch)
+    {
+        var temp = new Mem(Allocator.State, Eng(EngineOffsets.Scratch0));
+        a.Load(1, scratch, new Mem(Allocator.State, _layout.X87!.Control));
+        a.OpImm(Alu.Or, 2, scratch, X87Layout.Exceptions);
+        a.Store(2, temp, scratch);
+        a.X87Mem(0xD9, 5, temp);
     }
 
     /// <summary>Guest control (all exceptions masked) into the host's MXCSR.</summary>

@@ -304,6 +304,7 @@ internal sealed unsafe partial class X64Compiler
     {
         if (!HostFeatures.Bmi2)
         {
+            FlushX87();
             StoreArg(0, i.A);
             StoreArg(1, i.B);
             StoreArg(2, _b.Const((ulong)i.Width));

@@ -17,11 +17,18 @@ internal sealed unsafe partial class X64Compiler
     private void EmitMemory(ref IrInsn i)
     {
         var access = PackedAccess.Of(i);
-        var isStore = i.Op is not (IrOp.GuestLd or IrOp.VGuestLd);
+        var isStore = i.Op == IrOp.X87Mem ? X87Access.Of(i).IsStore : i.Op is not (IrOp.GuestLd or IrOp.VGuestLd);
         var cold = NewCold(ColdKind.Memory);
         (cold.Op, cold.Access, cold.Displacement, cold.Pc) = (i.Op, access, (int)i.Imm, _pc);
         cold.Address = cold.ValueReg = cold.Value2Reg = cold.Result = cold.GroupOffset = Reg.None;
         cold.AddressHome = new Mem(Reg.None, 0);
+        if (i.Op == IrOp.X87Mem)
+        {
+            cold.X87Access = X87Access.Of(i);
+            PrepareX87Access(i);
+        }
+
+        cold.X87 = _x87;
         if (i.Group != 0 && (_groupWritable[i.Group] || !isStore) && _alloc.TryGroup(i.Group, out var offset, out var page))
             EmitShared(ref i, cold, access, offset, page);
         else if (i.Op is IrOp.GuestRmw or IrOp.GuestCas)
@@ -105,7 +112,8 @@ internal sealed unsafe partial class X64Compiler
         var insns = _b.Insns;
         for (var j = _alloc.At + 1; j <= _addresses.LastOf(load.Group); j++)
         {
-            if (insns[j].Op is IrOp.GuestSt or IrOp.VGuestSt && insns[j].Group == load.Group)
+            if (insns[j].Group == load.Group && (insns[j].Op is IrOp.GuestSt or IrOp.VGuestSt
+                || (insns[j].Op == IrOp.X87Mem && X87Access.Of(insns[j]).IsStore)))
                 return true;
             if (insns[j].Op == IrOp.BrCond)
                 return false;
@@ -150,6 +158,11 @@ internal sealed unsafe partial class X64Compiler
                 cold.Xmm = x;
                 cold.Back = (nint)_asm.Position;
                 _alloc.DefineVec(i.Dst, x, i.LastNeed);
+                break;
+            case IrOp.X87Mem:
+                X87MemoryOperand(cold.X87Access, m);
+                cold.Back = (nint)_asm.Position;
+                FinishX87Access(ref _x87, cold.X87Access, i.Extra);
                 break;
             default:
                 VecMemory((int)i.Width, cold.Xmm, m, true);
@@ -306,6 +319,7 @@ internal sealed unsafe partial class X64Compiler
 
         _alloc.StoreConst(new Mem(Allocator.State, _layout.PcOffset), c.Pc);
         EmitColdAddress(c);
+        SaveX87(c);
         var n = 1;
         if (c.Op is IrOp.GuestSt or IrOp.GuestRmw or IrOp.GuestCas)
         {
@@ -335,6 +349,7 @@ internal sealed unsafe partial class X64Compiler
             IrOp.GuestRmw => _thunks.Rmw,
             IrOp.GuestCas => _thunks.Cas,
             IrOp.VGuestLd => _thunks.VecLoad,
+            IrOp.X87Mem when !c.X87Access.IsStore => _thunks.VecLoad,
             _ => _thunks.VecStore,
         });
         foreach (var saved in CollectionsMarshal.AsSpan(_vectors)[c.Vectors])
@@ -344,6 +359,7 @@ internal sealed unsafe partial class X64Compiler
             _asm.Op(Alu.Or, 2, (Reg)System.Numerics.BitOperations.TrailingZeroCount(groups), Eng(EngineOffsets.GroupsEnd));
         if (c.GroupOffset != Reg.None)
             EmitColdGroup(c);
+        RestoreX87(c);
         if (c.Result != Reg.None)
             _asm.Load(3, c.Result, Eng(EngineOffsets.Result));
         if (c.Op == IrOp.VGuestLd)

@@ -44,6 +44,7 @@ internal sealed unsafe partial class X64Compiler
         {
             case IrOp.VLdState:
                 {
+                    FlushX87For(i);
                     var x = _alloc.TargetVec();
                     VecMemory((int)i.Width, x, StateAt(i.Imm), false);
                     _alloc.DefineVec(i.Dst, x, i.LastNeed);
@@ -52,6 +53,7 @@ internal sealed unsafe partial class X64Compiler
                 }
             case IrOp.VStState:
                 {
+                    FlushX87For(i);
                     var x = _alloc.UseVec(i.A);
                     _alloc.StateChanges((int)i.Imm, 1 << (int)i.Width);
                     VecMemory((int)i.Width, x, StateAt(i.Imm), true);
@@ -233,23 +235,26 @@ internal sealed unsafe partial class X64Compiler
         if (info.HasImm)
             _asm.Byte((byte)i.Imm);
         if (info.Form == VecForm.ToFlags)
-        {
-            // LAHF gives SF, ZF, AF, PF and CF in AH, which is lent meanwhile.
-            var rax = _alloc.Scratch();
-            _asm.Mov(3, rax, Reg.Rax);
-            _asm.Lahf();
-            _asm.MovzxHigh(Reg.Rax, Reg.Rax);
-            _asm.Mov(3, t, Reg.Rax);
-            _asm.Mov(3, Reg.Rax, rax);
-            _asm.OpImm(Alu.And, 2, t, 0x45);
-        }
+            TakeFlags(t, _alloc.Scratch());
 
         Result(ref i, t);
+    }
+
+    /// <summary>ZF, PF and CF in their EFLAGS positions. LAHF gives them in AH, which is lent meanwhile.</summary>
+    private void TakeFlags(Reg t, Reg rax)
+    {
+        _asm.Mov(3, rax, Reg.Rax);
+        _asm.Lahf();
+        _asm.MovzxHigh(Reg.Rax, Reg.Rax);
+        _asm.Mov(3, t, Reg.Rax);
+        _asm.Mov(3, Reg.Rax, rax);
+        _asm.OpImm(Alu.And, 2, t, 0x45);
     }
 
     private void EmitVecInCSharp(ref IrInsn i, VecInfo info)
     {
         var at = EngineOffsets.Vec;
+        FlushX87();
         StoreOperand(i.A, at + 32);
         StoreOperand(i.B, at + 64);
         StoreOperand(i.C, at + 96);

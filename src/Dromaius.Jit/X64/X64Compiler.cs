@@ -33,6 +33,7 @@ internal sealed unsafe partial class X64Compiler
     private readonly Liveness _liveness = new();
     private readonly Addresses _addresses = new();
     private readonly ForwardVectors _forward = new();
+    private readonly DeadStores _deadStores = new();
     private readonly List<ColdPath> _cold = [];
     private readonly List<(int Global, Reg Reg, ulong Const)> _dirty = [];
     private readonly List<SavedVector> _vectors = [];
@@ -86,6 +87,7 @@ internal sealed unsafe partial class X64Compiler
         _b = b;
         _unitId = unitId;
         _unit = default;
+        _x87 = default;
         _coldCount = 0;
         _dirty.Clear();
         _vectors.Clear();
@@ -96,6 +98,7 @@ internal sealed unsafe partial class X64Compiler
         Coalesce.Run(b);
         _addresses.Run(b);
         _forward.Run(b);
+        _deadStores.Run(b);
         _liveness.Run(b);
         _alloc.Begin(b, _pin, _liveness.GlobalsAtEntry, _addresses.GroupCount);
         if (_groupAnchor.Length <= _addresses.GroupCount)
@@ -229,6 +232,7 @@ internal sealed unsafe partial class X64Compiler
                 break;
             case IrOp.LdState:
                 {
+                    FlushX87For(i);
                     var d = _alloc.Target(i.Dst);
                     _asm.Load((int)i.Width, d, StateAt(i.Imm));
                     _alloc.Define(i.Dst, d, i.LastNeed);
@@ -243,6 +247,7 @@ internal sealed unsafe partial class X64Compiler
             case IrOp.GuestCas:
             case IrOp.VGuestLd:
             case IrOp.VGuestSt:
+            case IrOp.X87Mem:
                 EmitMemory(ref i);
                 break;
             case IrOp.VLdState:
@@ -254,6 +259,9 @@ internal sealed unsafe partial class X64Compiler
             case IrOp.VecToIntOp:
                 EmitVector(ref i);
                 break;
+            case IrOp.X87:
+                EmitX87(ref i);
+                break;
             case IrOp.FpSync:
                 _thunks.SyncFpControl(_asm, _alloc.Scratch());
                 break;
@@ -261,16 +269,19 @@ internal sealed unsafe partial class X64Compiler
                 _thunks.LoadFpControl(_asm, _alloc.Scratch());
                 break;
             case IrOp.Label:
+                FlushX87();
                 _alloc.SyncGlobals();
                 _alloc.Join();
                 _labels[i.Aux] = (nint)_asm.Position;
                 break;
             case IrOp.Br:
+                FlushX87();
                 _alloc.SyncGlobals();
                 _jumps.Add(((nint)_asm.Jmp(), i.Aux));
                 break;
             case IrOp.BrCond:
                 {
+                    FlushX87();
                     _alloc.SyncGlobals();
                     var cc = EmitCompare(i.Cond, i.Width, i.A, i.B);
                     if (TryExitAt(i.Aux, out var exit))
@@ -291,6 +302,7 @@ internal sealed unsafe partial class X64Compiler
                 break;
             case IrOp.ExitIndirect:
                 {
+                    FlushX87();
                     _alloc.SyncGlobals();
                     var pc = _alloc.Use(i.A);
                     if (pc != Reg.R10)
@@ -299,11 +311,13 @@ internal sealed unsafe partial class X64Compiler
                     break;
                 }
             case IrOp.ExitLookup:
+                FlushX87();
                 _alloc.SyncGlobals();
                 _asm.Load(3, Reg.R10, new Mem(Allocator.State, _layout.PcOffset));
                 EmitLookup(false);
                 break;
             case IrOp.ExitLoop:
+                FlushX87();
                 _alloc.SyncGlobals();
                 _asm.StoreImm(3, Eng(EngineOffsets.LastExit), 0);
                 _asm.JmpTo(_thunks.Exit);
@@ -316,6 +330,7 @@ internal sealed unsafe partial class X64Compiler
     private void EmitStoreState(ref IrInsn i)
     {
         var m = StateAt(i.Imm);
+        FlushX87For(i);
         _alloc.StateChanges((int)i.Imm, 1 << (int)i.Width);
         if (_alloc.TryConst(i.A, out var c))
         {
@@ -345,6 +360,7 @@ internal sealed unsafe partial class X64Compiler
     private void EmitCall(ref IrInsn i)
     {
         var helper = _b.HelperOf(i);
+        FlushX87();
         StoreArg(0, i.A);
         StoreArg(1, i.B);
         StoreArg(2, i.C);
@@ -371,6 +387,7 @@ internal sealed unsafe partial class X64Compiler
 
     private void EmitExitDirect(ref IrInsn i)
     {
+        FlushX87();
         _alloc.SyncGlobals();
         if (i.Aux < 0)
         {
@@ -498,6 +515,10 @@ internal sealed unsafe partial class X64Compiler
         public Reg ValueReg, Value2Reg;
         public ulong ValueConst;
         public int Xmm;
+
+        // The host's x87 stack at the access, and the instruction if it is an x87 one.
+        public X87Stack X87;
+        public X87Access X87Access;
 
         // Ranges of the unit's lists.
         public Range Dirty, Vectors;

@@ -22,6 +22,7 @@ internal sealed unsafe class GuestProcessor : ICodeFetcher, IDisposable
     private readonly IrBuilder _builder = new(X86Layout.Layout);
     private byte[] _code = [];
     private ulong _start;
+    private int _runs;
 
     /// <param name="native">Compile to host code instead of interpreting.</param>
     public GuestProcessor(bool native)
@@ -44,6 +45,7 @@ internal sealed unsafe class GuestProcessor : ICodeFetcher, IDisposable
         {
             _cache = new CodeCache(16 << 20);
             _compiler = new X64Compiler(_cache, X86Layout.Layout, X86Layout.Layout.Memory!);
+            _translator.IsNative = true;
         }
     }
 
@@ -56,6 +58,9 @@ internal sealed unsafe class GuestProcessor : ICodeFetcher, IDisposable
         _code = code;
         _start = state.Rip;
         Load(state);
+        // Every other time each page is new to the TLB: accesses take their cold paths.
+        if ((_runs++ & 1) != 0)
+            _cpu.FlushTlb(true);
         var s = _cpu.State;
         do
         {
@@ -76,7 +81,7 @@ internal sealed unsafe class GuestProcessor : ICodeFetcher, IDisposable
     /// <summary>The host code for a block in 64-bit user mode, without its cold paths.</summary>
     public ReadOnlySpan<byte> Compile(byte[] code, out ulong address)
     {
-        var state = new MachineState { Rip = MachineState.CodeBase, Mxcsr = 0x1F80, FpControl = 0x37F };
+        var state = new MachineState { Rip = MachineState.CodeBase, Mxcsr = 0x1F80, FpControl = 0x37F, FpTags = 0x0F };
         _code = code;
         _start = state.Rip;
         Load(state);

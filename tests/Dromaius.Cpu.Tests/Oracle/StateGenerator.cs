@@ -97,7 +97,14 @@ internal static class StateGenerator
         s.FpStatus = (ushort)(random.Next(8) << 11);
         if (random.Next(2) == 0)
             s.FpStatus |= (ushort)((random.Next(128) & 0x3F) | (random.Next(0x10000) & 0x4700));
-        s.FpTags = random.Next(3) switch { 0 => 0xFF, 1 => (byte)random.Next(256), _ => (byte)(random.Next(256) | random.Next(256)) };
+        s.FpTags = random.Next(5) switch
+        {
+            0 => 0xFF,
+            1 => (byte)random.Next(256),
+            2 => (byte)(random.Next(256) | random.Next(256)),
+            // So many registers in order from the top of the stack on.
+            _ => byte.RotateLeft((byte)((1 << random.Next(9)) - 1), s.FpStatus >> 11 & 7),
+        };
         for (var i = 0; i < 8; i++)
             ExtendedValue(s.Fp.AsSpan(i * 10, 10), random);
     }

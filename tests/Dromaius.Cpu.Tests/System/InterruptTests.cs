@@ -222,7 +222,7 @@ public sealed unsafe class InterruptTests : IDisposable
             _m.Write(0x7F00 + ((ulong)i * 8), 8, frame[i]);
         _m.Call(SystemHelpers.Iret, 8, 0);
         Assert.Equal((-1, 3, true), (_m.Fault, _m.Cpu.Cpl, _m.Cpu.Code64));
-        Assert.Equal(1 << 24, (int)(_m.S->Mode & (uint)Mode.MmuIndex));
+        Assert.Equal(1, ((Mode)_m.S->Mode).MmuIndex());
         _m.SetLongGate(0x60, 0x6000, dpl: 3);
         _m.Call(SystemHelpers.InterruptN, 0x60, 0x5002);
         Assert.Equal((-1, 0, 0, 1u), (_m.Fault, _m.Cpu.Cpl, (int)_m.S->Ss.Selector, _m.S->Ss.Unusable));

@@ -81,12 +81,12 @@ public sealed unsafe class PagingTests : IDisposable
         _m.EnterLong();
         _m.Call(SystemHelpers.WriteControl, 4, 0x300020);
         Assert.Equal(-1, _m.Fault);
-        Assert.Equal(2u, (_m.S->Mode & (uint)Mode.MmuIndex) >> 24);
+        Assert.Equal(2, ((Mode)_m.S->Mode).MmuIndex());
         Assert.Equal((false, 0x11u), Walk(0x10000, AccessKind.Execute, 2));
         Assert.Equal((false, 1u), Walk(0x10000, AccessKind.Read, 2));
         Assert.Equal((true, 0u), Walk(0x10000, AccessKind.Read, 0));
         _m.Call(SystemHelpers.Stac);
-        Assert.Equal(0u, (_m.S->Mode & (uint)Mode.MmuIndex) >> 24);
+        Assert.Equal(0, ((Mode)_m.S->Mode).MmuIndex());
     }
 
     [Fact]

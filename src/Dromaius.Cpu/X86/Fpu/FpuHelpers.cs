@@ -49,6 +49,9 @@ internal static unsafe class FpuHelpers
 
     /// <summary>a: control word.</summary>
     public static readonly Helper LoadControl = new("fpuLoadControl", &LoadControlImpl, HelperEffects.None);
+
+    /// <summary>The control word in the state has changed.</summary>
+    public static readonly Helper UpdateMode = new("fpuUpdateMode", &UpdateModeImpl, HelperEffects.None);
     public static readonly Helper StatusWord = new("fpuStatusWord", &StatusWordImpl, HelperEffects.None);
 
     /// <summary>a: linear address, b: a <see cref="FpuMemory"/>, c: bit 0 protected layout, bit 1 32-bit layout.</summary>
@@ -68,6 +71,7 @@ internal static unsafe class FpuHelpers
     private static ulong ArithmeticImpl(void* state, ulong a, ulong b, ulong c, ulong d)
     {
         FpuUnit.Arithmetic((X86State*)state, (FpuArith)a, (int)b, (int)c, d != 0);
+        FpuState.UpdateMode((X86State*)state);
         return 0;
     }
 
@@ -75,6 +79,7 @@ internal static unsafe class FpuHelpers
     private static ulong ArithmeticMemoryImpl(void* state, ulong a, ulong b, ulong c, ulong d)
     {
         FpuUnit.ArithmeticMemory((X86State*)state, (FpuArith)a, (FpuFormat)b, c);
+        FpuState.UpdateMode((X86State*)state);
         return 0;
     }
 
@@ -82,6 +87,7 @@ internal static unsafe class FpuHelpers
     private static ulong CompareImpl(void* state, ulong a, ulong b, ulong c, ulong d)
     {
         FpuUnit.Compare((X86State*)state, (int)a, b != 0, (int)c);
+        FpuState.UpdateMode((X86State*)state);
         return 0;
     }
 
@@ -89,17 +95,23 @@ internal static unsafe class FpuHelpers
     private static ulong CompareMemoryImpl(void* state, ulong a, ulong b, ulong c, ulong d)
     {
         FpuUnit.CompareMemory((X86State*)state, (FpuFormat)a, b, c != 0);
+        FpuState.UpdateMode((X86State*)state);
         return 0;
     }
 
     [UnmanagedCallersOnly]
-    private static ulong CompareFlagsImpl(void* state, ulong a, ulong b, ulong c, ulong d) =>
-        FpuUnit.CompareFlags((X86State*)state, (int)a, b != 0, c != 0);
+    private static ulong CompareFlagsImpl(void* state, ulong a, ulong b, ulong c, ulong d)
+    {
+        var flags = FpuUnit.CompareFlags((X86State*)state, (int)a, b != 0, c != 0);
+        FpuState.UpdateMode((X86State*)state);
+        return flags;
+    }
 
     [UnmanagedCallersOnly]
     private static ulong SimpleImpl(void* state, ulong a, ulong b, ulong c, ulong d)
     {
         FpuUnit.Simple((X86State*)state, (FpuSimple)a, (int)b);
+        FpuState.UpdateMode((X86State*)state);
         return 0;
     }
 
@@ -107,6 +119,7 @@ internal static unsafe class FpuHelpers
     private static ulong ConditionalMoveImpl(void* state, ulong a, ulong b, ulong c, ulong d)
     {
         FpuUnit.ConditionalMove((X86State*)state, (int)a, b != 0);
+        FpuState.UpdateMode((X86State*)state);
         return 0;
     }
 
@@ -114,6 +127,7 @@ internal static unsafe class FpuHelpers
     private static ulong FunctionImpl(void* state, ulong a, ulong b, ulong c, ulong d)
     {
         FpuUnit.Function((X86State*)state, (FpuFunction)a);
+        FpuState.UpdateMode((X86State*)state);
         return 0;
     }
 
@@ -134,6 +148,7 @@ internal static unsafe class FpuHelpers
                 break;
         }
 
+        FpuState.UpdateMode(s);
         return 0;
     }
 
@@ -145,6 +160,7 @@ internal static unsafe class FpuHelpers
     private static ulong CommitStoreImpl(void* state, ulong a, ulong b, ulong c, ulong d)
     {
         FpuUnit.CommitStore((X86State*)state, a != 0);
+        FpuState.UpdateMode((X86State*)state);
         return 0;
     }
 
@@ -152,6 +168,15 @@ internal static unsafe class FpuHelpers
     private static ulong LoadControlImpl(void* state, ulong a, ulong b, ulong c, ulong d)
     {
         FpuState.SetControlWord((X86State*)state, (ushort)a);
+        FpuState.UpdateMode((X86State*)state);
+        return 0;
+    }
+
+    [UnmanagedCallersOnly]
+    private static ulong UpdateModeImpl(void* state, ulong a, ulong b, ulong c, ulong d)
+    {
+        FpuState.SetControlWord((X86State*)state, ((X86State*)state)->FpControl);
+        FpuState.UpdateMode((X86State*)state);
         return 0;
     }
 
@@ -180,6 +205,8 @@ internal static unsafe class FpuHelpers
                     FpuUnit.Restore(cpu, a, format);
                     break;
             }
+
+            FpuState.UpdateMode(cpu.State);
         }
         catch (GuestFaultException fault)
         {
@@ -217,6 +244,8 @@ internal static unsafe class FpuHelpers
                     XState.Restore(cpu, a, d, wide, (FpuMemory)b == FpuMemory.XRestoreSupervisor);
                     break;
             }
+
+            FpuState.UpdateMode(cpu.State);
         }
         catch (GuestFaultException fault)
         {

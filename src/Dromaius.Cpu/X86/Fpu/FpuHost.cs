@@ -28,8 +28,6 @@ internal static unsafe class FpuHost
 
     private const int CodeSize = 4096, SlotSize = 128;
 
-    /// <summary>Rounding to nearest, 64 bits of significand, everything masked: what the ABI and most guests have.</summary>
-    private const int UsualControl = 0x37F;
     private static readonly byte* Code = Build();
 
     /// <summary>Off: everything is computed in software.</summary>
@@ -46,7 +44,7 @@ internal static unsafe class FpuHost
     {
         var code = (delegate* unmanaged[SuppressGCTransition]<Float80*, Float80*, Float80*, uint, uint, uint>)(Code
             + (int)operation * SlotSize);
-        return code(results, st0, st1, control | FpFlags.All, control == UsualControl ? flags & FpFlags.All : 0);
+        return code(results, st0, st1, control | FpFlags.All, flags & FpFlags.All);
     }
 
     private static byte* Build()
@@ -60,7 +58,10 @@ internal static unsafe class FpuHost
     }
 
     /// <summary>System V: rdi results, rsi ST(0), rdx ST(1), ecx control word, r8d flags the guest has; eax status word.</summary>
-    /// <remarks>Flags stay in the host's x87 from call to call and are cleared only when the guest has not got them.</remarks>
+    /// <remarks>
+    /// Flags stay in the host's x87 from call to call and are cleared only when the guest has not got them. In generated code the
+    /// control word is the guest's already.
+    /// </remarks>
     private static void Emit(Operation operation, Span<byte> code)
     {
         var at = 0;
@@ -69,18 +70,18 @@ internal static unsafe class FpuHost
         Put(code, ref at, 0x83, 0xE0, 0x3F); // and eax, 3Fh
         Put(code, ref at, 0x44, 0x85, 0xC0); // test eax, r8d
         Put(code, ref at, 0x74, 0x02, 0xDB, 0xE2); // jz over; fnclex
-        Put(code, ref at, 0x81, 0xF9, 0x7F, 0x03, 0x00, 0x00); // cmp ecx, 37Fh
-        Put(code, ref at, 0x75, 0); // jne unusual
-        var unusual = at;
+        Put(code, ref at, 0xD9, 0x7C, 0x24, 0xF8); // fnstcw [rsp-8]
+        Put(code, ref at, 0x0F, 0xB7, 0x44, 0x24, 0xF8); // movzx eax, word [rsp-8]
+        Put(code, ref at, 0x39, 0xC8); // cmp eax, ecx
+        Put(code, ref at, 0x75, 0); // jne other
+        var other = at;
         EmitCompute(operation, code, ref at);
         Put(code, ref at, 0xC3); // ret
-        code[unusual - 1] = (byte)(at - unusual);
-        Put(code, ref at, 0x51); // push rcx
-        Put(code, ref at, 0xD9, 0x2C, 0x24); // fldcw [rsp]
+        code[other - 1] = (byte)(at - other);
+        Put(code, ref at, 0x89, 0x4C, 0x24, 0xF0); // mov [rsp-16], ecx
+        Put(code, ref at, 0xD9, 0x6C, 0x24, 0xF0); // fldcw [rsp-16]
         EmitCompute(operation, code, ref at);
-        // The control word of the ABI again.
-        Put(code, ref at, 0xC7, 0x04, 0x24, 0x7F, 0x03, 0x00, 0x00); // mov dword [rsp], 37Fh
-        Put(code, ref at, 0xD9, 0x2C, 0x24, 0x59, 0xC3); // fldcw [rsp]; pop rcx; ret
+        Put(code, ref at, 0xD9, 0x6C, 0x24, 0xF8, 0xC3); // fldcw [rsp-8]; ret
     }
 
     private static void EmitCompute(Operation operation, Span<byte> code, ref int at)

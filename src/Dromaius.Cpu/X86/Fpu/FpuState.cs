@@ -1,3 +1,4 @@
+using System.Numerics;
 using Dromaius.Jit.Ir.SoftFloat;
 
 namespace Dromaius.Cpu.X86;
@@ -56,6 +57,31 @@ internal static unsafe class FpuState
         2 => 53,
         _ => 64,
     };
+
+    /// <summary>Tags of a stack in order: so many full registers from TOP on.</summary>
+    public static byte EmptyMask(int top, int depth)
+    {
+        var full = (1 << depth) - 1 << top;
+        return (byte)~(full | full >> 8);
+    }
+
+    /// <summary>Derives <see cref="Mode.Fpu"/>, the rest of the mode being right.</summary>
+    public static void UpdateMode(X86State* s)
+    {
+        var mode = s->Mode & ~(uint)Mode.Fpu;
+        var depth = 8 - BitOperations.PopCount(s->FpEmpty);
+        if ((mode & (uint)Mode.Cpl) != 3 && (s->Cr0 & Cr.Pg) != 0)
+            mode |= (uint)Mode.FpuIgnored;
+        else if ((~s->FpControl & FpFlags.All) != 0 || (s->FpStatus & ErrorSummary) != 0
+            || s->FpEmpty != EmptyMask((int)s->FpTop, depth))
+            mode |= (uint)Mode.FpuAnything;
+        else
+            mode |= (uint)Known((int)s->FpTop, depth);
+        s->Mode = mode;
+    }
+
+    /// <summary><see cref="Mode.Fpu"/> of a stack in order.</summary>
+    public static Mode Known(int top, int depth) => (Mode)((uint)(depth * 8 + top) << BitOperations.TrailingZeroCount((uint)Mode.Fpu));
 
     /// <summary>Raises exceptions; gives those that are unmasked.</summary>
     public static uint Raise(X86State* s, uint flags)

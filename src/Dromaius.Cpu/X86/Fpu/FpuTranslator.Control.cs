@@ -1,4 +1,5 @@
 using Dromaius.Jit.Ir;
+using Dromaius.Jit.Ir.SoftFloat;
 using Iced.Intel;
 
 namespace Dromaius.Cpu.X86;
@@ -15,7 +16,7 @@ public static partial class FpuTranslator
                 return false;
             case Mnemonic.Fldcw:
                 Wait(e);
-                e.B.CallVoid(FpuHelpers.LoadControl, e.LoadMemory(W.W, e.EffectiveAddress()));
+                LoadControl(e, e.LoadMemory(W.W, e.EffectiveAddress()));
                 return true;
             case Mnemonic.Fnstcw or Mnemonic.Fstcw:
                 WaitIf(e, e.Insn.Mnemonic == Mnemonic.Fstcw);
@@ -23,15 +24,17 @@ public static partial class FpuTranslator
                 return true;
             case Mnemonic.Fnstsw or Mnemonic.Fstsw:
                 WaitIf(e, e.Insn.Mnemonic == Mnemonic.Fstsw);
-                e.StoreOperand(0, W.W, e.B.Call(FpuHelpers.StatusWord));
+                e.StoreOperand(0, W.W, StatusWord(e));
                 return true;
             case Mnemonic.Fninit or Mnemonic.Finit:
                 WaitIf(e, e.Insn.Mnemonic == Mnemonic.Finit);
                 Simple(e, FpuSimple.Initialize);
+                Changed(e);
                 return true;
             case Mnemonic.Fnclex or Mnemonic.Fclex:
                 WaitIf(e, e.Insn.Mnemonic == Mnemonic.Fclex);
                 Simple(e, FpuSimple.ClearExceptions);
+                Changed(e);
                 return true;
 
             // 8087 and 80287 instructions that later processors ignore.
@@ -69,6 +72,39 @@ public static partial class FpuTranslator
         var wide = e.Insn.MemorySize is MemorySize.FpuEnv28 or MemorySize.FpuState108;
         e.CallKeepingFlags(FpuHelpers.Environment, e.EffectiveAddress(), e.Const((int)operation),
             e.Const((e.IsProtected ? 1 : 0) | (wide ? 2 : 0)));
+        Changed(e);
+    }
+
+    /// <summary>A helper may have changed control word, flags and stack.</summary>
+    private static void Changed(X86Emitter e)
+    {
+        e.B.X87(X87Op.Reload, 0);
+        e.LeaveIfFpuChanged();
+    }
+
+    /// <summary>FLDCW. The host's control word follows; code that unmasks exceptions goes on in another mode.</summary>
+    private static void LoadControl(X86Emitter e, Val value)
+    {
+        if (!e.InlinesFpu || !e.IsFpuKnown)
+        {
+            e.B.CallVoid(FpuHelpers.LoadControl, value);
+            Changed(e);
+            return;
+        }
+
+        var b = e.B;
+        b.X87(X87Op.LoadControl, 0, 0, 0, value);
+        var word = b.Or(W.D, b.And(W.D, value, e.Const((int)FpuState.ControlMask)), e.Const((int)FpuState.ControlFixed));
+        b.StState(W.W, X86Layout.FpControlOffset, word);
+        var masked = b.And(W.D, word, e.Const((int)FpFlags.All));
+        e.ForgetFpuIf(Cond.Ne, masked, e.Const((int)FpFlags.All));
+    }
+
+    private static Val StatusWord(X86Emitter e)
+    {
+        if (!e.InlinesFpu || !e.IsFpuKnown)
+            return e.B.Call(FpuHelpers.StatusWord);
+        return e.B.Or(W.D, e.B.X87ToInt(X87Op.Status), e.Const(e.FpuTop << 11));
     }
 
     private static void EmitEmms(X86Emitter e)
@@ -84,8 +120,7 @@ public static partial class FpuTranslator
         else
         {
             Wait(e);
-            e.B.StState(W.B, X86Layout.FpEmptyOffset, e.Const(0xFF));
-            e.B.StState(W.D, X86Layout.FpTopOffset, e.Const(0));
+            e.SetFpuStack(0, 0);
         }
     }
 
@@ -148,6 +183,7 @@ public static partial class FpuTranslator
             return;
         // MXCSR is new, and with it perhaps the mode.
         b.FpLoad();
+        b.X87(X87Op.Reload, 0);
         e.EndAtNext();
     }
 }

@@ -4,8 +4,8 @@ using Iced.Intel;
 namespace Dromaius.Cpu.X86;
 
 /// <summary>
-/// x87, FXSAVE and XSAVE instructions to IR: one helper call each, memory operands through the IR so that faults are precise
-/// (Intel SDM volume 1, chapter 8; volume 2).
+/// x87, FXSAVE and XSAVE instructions to IR (Intel SDM volume 1, chapter 8; volume 2): the usual ones as operations of the back end
+/// where the stack is known, else one helper call each, with memory operands through the IR so that faults are precise.
 /// </summary>
 /// <remarks>This file: dispatch.</remarks>
 public static partial class FpuTranslator
@@ -55,8 +55,10 @@ public static partial class FpuTranslator
     }
 
     /// <summary>Delivers a pending exception before a waiting instruction.</summary>
-    private static void Wait(X86Emitter e)
+    internal static void Wait(X86Emitter e)
     {
+        if (e.IsFpuKnown)
+            return; // none can be pending
         var b = e.B;
         var go = b.NewLabel();
         b.BrCond(Cond.TestEq, W.D, b.LdState(W.W, X86Layout.FpStatusOffset), e.Const(FpuState.ErrorSummary), go);
@@ -67,11 +69,18 @@ public static partial class FpuTranslator
     /// <summary>Operations that compute or move: they wait first and leave their address behind.</summary>
     private static bool EmitOperation(X86Emitter e)
     {
-        Wait(e);
         var hasMemory = HasMemory(e);
+        if (TryInline(e))
+        {
+            NotePointers(e, hasMemory);
+            return true;
+        }
+
+        Wait(e);
         if (!EmitArithmetic(e) && !EmitCompare(e) && !EmitTransfer(e) && !EmitFunction(e))
             return false;
         NotePointers(e, hasMemory);
+        e.LeaveIfFpuChanged();
         return true;
     }
 

@@ -103,11 +103,10 @@ public sealed unsafe partial class X86Cpu
             s->Eflags &= ~(ulong)Eflags.Rf;
         if ((~s->Mxcsr & 0x1F80) != 0)
             mode |= Mode.SimdExceptions;
-        if (cpl == 3)
-            mode |= (Mode)(1 << 24);
-        else if ((s->Cr4 & Cr.Smap) != 0 && (flags & Eflags.Ac) == 0)
-            mode |= (Mode)(2 << 24);
+        if (cpl != 3 && (s->Cr4 & Cr.Smap) != 0 && (flags & Eflags.Ac) == 0)
+            mode |= Mode.Smap;
         s->Mode = (uint)mode;
+        FpuState.UpdateMode(s);
         s->JumpGeneration = _jumpGenerations[JumpSide];
         s->CodeBase = code64 ? 0 : s->Cs.Base;
     }

@@ -45,7 +45,7 @@ public sealed unsafe partial class X86Cpu
     /// </summary>
     /// <param name="linear">Linear address.</param>
     /// <param name="kind">What the access does.</param>
-    /// <param name="mmuIndex">As <see cref="Mode.MmuIndex"/>.</param>
+    /// <param name="mmuIndex">As <see cref="ModeExtensions.MmuIndex"/>.</param>
     /// <param name="walk">The mapping; rights are those of <paramref name="mmuIndex"/>.</param>
     /// <param name="errorCode">When false: the page fault's error code.</param>
     public bool TryWalk(ulong linear, AccessKind kind, int mmuIndex, out PageWalk walk, out uint errorCode) =>

@@ -36,6 +36,12 @@ public sealed partial class X86Emitter
 
         /// <summary>The block reaches beyond the limit of CS.</summary>
         CodeLimit,
+
+        /// <summary>An x87 exception was unmasked: the mode follows, and it goes on at the next instruction.</summary>
+        FpuUnmasked,
+
+        /// <summary>The mode has changed: goes on at the next instruction.</summary>
+        ModeChanged,
     }
 
     /// <summary>One failing side.</summary>
@@ -102,6 +108,13 @@ public sealed partial class X86Emitter
                     break;
                 case ColdKind.CodeLimit:
                     EmitCodeLimit(path.Write);
+                    break;
+                case ColdKind.FpuUnmasked:
+                    B.CallVoid(FpuHelpers.UpdateMode);
+                    ExitStepping(B.Const(NextRip));
+                    break;
+                case ColdKind.ModeChanged:
+                    ExitStepping(B.Const(NextRip));
                     break;
                 case ColdKind.MaterializeFlags:
                     EmitMaterialize();

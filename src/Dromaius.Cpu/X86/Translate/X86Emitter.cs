@@ -30,6 +30,7 @@ public sealed partial class X86Emitter
         _instructions = instructions;
         _coldCount = 0;
         Ended = false;
+        BeginFpu();
         ForgetFlags();
     }
 

@@ -96,6 +96,7 @@ public static unsafe class X86Layout
             ModeOffset = Offset(&Instance->Mode),
             CodeBaseOffset = Offset(&Instance->CodeBase),
             FpControlOffset = Offset(&Instance->Mxcsr),
+            X87 = new X87Layout(FpRegsOffset, FpControlOffset, FpStatusOffset),
             EngineOffset = Offset(&Instance->Engine),
             Memory = X86Cpu.MemoryCallbacks,
         };

@@ -34,6 +34,9 @@ public sealed class X86Translator
         set => _emitter.LinksPages = value;
     }
 
+    /// <summary>Units go to the native back end: x87 instructions may become its own operations.</summary>
+    public bool IsNative { get; set; }
+
     /// <summary>
     /// Translates a basic block (or up to so many instructions) that begins at rip, an offset in CS: its linear address is
     /// <paramref name="codeBase"/> + <paramref name="rip"/>.
@@ -45,6 +48,7 @@ public sealed class X86Translator
         var linear = is64 ? rip : (uint)(codeBase + rip);
         _emitter.Begin(b, mode, rip, codeBase, _instructions);
         b.HasFlatCode = is64;
+        _emitter.InlinesFpu = IsNative && maxInsns > 1;
         if (_window.Open(fetch, linear, maxInsns * CodeWindow.MaxInstruction) == 0)
             return FetchFault(rip, linear, 0);
 

@@ -12,11 +12,7 @@ public static partial class VectorTranslator
     /// <summary>A pending x87 exception comes first; then the x87 state becomes the MMX state: TOP 0, all tags valid.</summary>
     private static void EnterMmx(X86Emitter e)
     {
-        var b = e.B;
-        var go = b.NewLabel();
-        b.BrCond(Cond.TestEq, W.D, b.LdState(W.W, X86Layout.FpStatusOffset), e.Const(FpuState.ErrorSummary), go);
-        e.CallKeepingFlags(FpuHelpers.Wait);
-        e.PlaceLabel(go);
+        FpuTranslator.Wait(e);
         // A memory operand has to be known good before the state changes.
         if (!HasMemory(e))
             SetMmxState(e);
@@ -24,8 +20,7 @@ public static partial class VectorTranslator
 
     private static void SetMmxState(X86Emitter e)
     {
-        e.B.StState(W.D, X86Layout.FpTopOffset, e.Const(0));
-        e.B.StState(W.B, X86Layout.FpEmptyOffset, e.Const(0));
+        e.SetFpuStack(0, 8);
     }
 
     private static int MmxOffset(X86Emitter e, int operand) =>
