@@ -38,6 +38,7 @@ public sealed class MemoryRegion
     private MemoryRegion? _parent;
     private bool _enabled = true;
     private ulong _address;
+    private ulong _size;
     private ulong _aliasOffset;
     private bool _readOnly;
     private static long s_order;
@@ -47,14 +48,19 @@ public sealed class MemoryRegion
     {
         Kind = kind;
         Name = name;
-        Size = size;
+        _size = size;
     }
 
     public RegionKind Kind { get; }
     public string Name { get; }
 
-    /// <summary>Size in bytes; 0 means the whole 64-bit space.</summary>
-    public ulong Size { get; }
+    /// <summary>Size in bytes; 0 means the whole 64-bit space. Windows (aliases) change theirs.</summary>
+    public ulong Size
+    {
+        get => _size;
+        set => Change(ref _size, value);
+    }
+
     public int Priority { get; private set; }
     public RamBlock? Ram { get; private init; }
     public RegisterRead? Read { get; private init; }

@@ -19,16 +19,14 @@ public enum SleepState
 }
 
 /// <summary>
-/// Power management of the PIIX4: ACPI PM1 event and control blocks, PM timer, general purpose events and the APM (SMI
-/// command) ports. Sources: Intel 82371AB datasheet, section 7.2; ACPI specification 1.0b, section 4.7.
+/// Power management of the PIIX4 and the ICH9: ACPI PM1 event and control blocks, PM timer, general purpose events and the APM (SMI
+/// command) ports. Sources: Intel 82371AB datasheet, section 7.2; Intel ICH9 datasheet (316972), section 13.8.3; ACPI specification
+/// 1.0b, section 4.7.
 /// </summary>
 public sealed class AcpiPm : Device
 {
     /// <summary>PM timer frequency in Hz.</summary>
     public const long TimerFrequency = 3_579_545;
-
-    /// <summary>Values for the SMI command port that pass control of the hardware, for the FADT.</summary>
-    public const byte AcpiEnable = 0xF1, AcpiDisable = 0xF0;
 
     private const int StatusTimer = 1 << 0, StatusGlobal = 1 << 5, StatusPowerButton = 1 << 8, StatusRtc = 1 << 10,
         StatusWake = 1 << 15;
@@ -42,28 +40,36 @@ public sealed class AcpiPm : Device
     private int _status;
     private int _enable;
     private int _control;
-    private int _gpeStatus;
-    private int _gpeEnable;
+    private readonly int _gpeBits;
+    private ulong _gpeStatus;
+    private ulong _gpeEnable;
     private byte _apmControl;
     private byte _apmStatus;
     private long _overflowsSeen;
 
-    public AcpiPm(Clock clock)
+    /// <param name="clock">What the timer counts.</param>
+    /// <param name="gpeLength">Bytes of the general purpose event block: half status, half enable.</param>
+    public AcpiPm(Clock clock, int gpeLength = 4)
     {
+        _gpeBits = 4 * gpeLength;
         _clock = clock;
         _overflow = clock.CreateTimer(Sync);
         PmRegisters = MemoryRegion.Device("acpi-pm", 64, ReadPm, WritePm);
-        GpeRegisters = MemoryRegion.Device("acpi-gpe0", 4, ReadGpe, WriteGpe);
+        GpeRegisters = MemoryRegion.Device("acpi-gpe0", (ulong)gpeLength, ReadGpe, WriteGpe, 1, 1);
         ApmPorts = MemoryRegion.Device("apm", 2, (offset, _) => offset == 0 ? _apmControl : _apmStatus, WriteApm, 1, 1);
         Reset();
     }
 
-    public override string TypeName => "PIIX4_PM";
+    public override string TypeName => "acpi-pm";
 
     /// <summary>The block at PMBASE: PM1 status, enable, control, timer.</summary>
     public MemoryRegion PmRegisters { get; }
 
-    /// <summary>General purpose events: 16 status bits, 16 enable bits.</summary>
+    /// <summary>Values for the SMI command port that pass control of the hardware, for the FADT.</summary>
+    public byte AcpiEnable { get; init; } = 0xF1;
+    public byte AcpiDisable { get; init; } = 0xF0;
+
+    /// <summary>General purpose events: status bits, then as many enable bits.</summary>
     public MemoryRegion GpeRegisters { get; }
 
     /// <summary>Ports B2h (command) and B3h (status).</summary>
@@ -103,7 +109,7 @@ public sealed class AcpiPm : Device
     /// <summary>A general purpose event (status bit).</summary>
     public void RaiseGpe(int bit)
     {
-        _gpeStatus |= 1 << (bit & 15);
+        _gpeStatus |= 1UL << bit;
         Sync();
     }
 
@@ -192,13 +198,27 @@ public sealed class AcpiPm : Device
         }
     }
 
-    private ulong ReadGpe(ulong offset, int size) => (uint)(_gpeStatus | _gpeEnable << 16) >> (int)(8 * offset);
+    private ulong ReadGpe(ulong offset, int size)
+    {
+        var half = _gpeBits / 8;
+        var at = (int)offset;
+        return (byte)(at < half ? _gpeStatus >> (8 * at) : _gpeEnable >> (8 * (at - half)));
+    }
 
     private void WriteGpe(ulong offset, int size, ulong value)
     {
-        Lanes(offset, size, ref value, out var mask);
-        _gpeStatus &= ~((int)(value & mask) & 0xFFFF);
-        _gpeEnable = (int)(Merge((uint)_gpeEnable << 16, value, mask) >> 16);
+        var half = _gpeBits / 8;
+        var at = (int)offset;
+        if (at < half)
+        {
+            _gpeStatus &= ~((value & 0xFF) << (8 * at));
+        }
+        else
+        {
+            var shift = 8 * (at - half);
+            _gpeEnable = (_gpeEnable & ~(0xFFUL << shift)) | (value & 0xFF) << shift;
+        }
+
         Sync();
     }
 
@@ -211,22 +231,14 @@ public sealed class AcpiPm : Device
         }
 
         _apmControl = (byte)value;
-        switch (_apmControl)
-        {
-            // Firmware's handler for these two commands would do just this.
-            case AcpiEnable:
-                _control |= ControlSci;
-                Sync();
-                break;
-            case AcpiDisable:
-                _control &= ~ControlSci;
-                Sync();
-                break;
-            default:
-                if (ApmSmiEnabled)
-                    SmiRequested?.Invoke();
-                break;
-        }
+        // Firmware's handler for the first two commands would do just this.
+        if (_apmControl == AcpiEnable)
+            _control |= ControlSci;
+        else if (_apmControl == AcpiDisable)
+            _control &= ~ControlSci;
+        else if (ApmSmiEnabled)
+            SmiRequested?.Invoke();
+        Sync();
     }
 
     /// <summary>Moves a narrow access to its byte lanes of the 32-bit register.</summary>

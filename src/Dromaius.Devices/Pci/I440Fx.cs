@@ -9,12 +9,10 @@ namespace Dromaius.Devices.Pci;
 /// </summary>
 public sealed class I440Fx : PciFunction
 {
-    private const int Pam0 = 0x59, PamCount = 7, Smram = 0x72;
+    private const int Pam0 = 0x59, Smram = 0x72;
     private const byte SmramOpen = 0x40, SmramClosed = 0x20, SmramLocked = 0x10, SmramEnabled = 0x08;
 
-    private readonly MemoryRegion[] _readWrite = new MemoryRegion[13];
-    private readonly MemoryRegion[] _readOnly = new MemoryRegion[13];
-    private readonly MemoryRegion[] _writeOnly = new MemoryRegion[13];
+    private readonly PamWindows _pam;
     private readonly MemoryRegion _smramOpen;
 
     /// <param name="system">The processors' memory, to put the windows in.</param>
@@ -24,7 +22,7 @@ public sealed class I440Fx : PciFunction
         : base(PciConfig.VendorIntel, 0x1237, 0x06, 0x00, 0, 2)
     {
         ReserveConfig(0xE0);
-        for (var i = 0; i < PamCount; i++)
+        for (var i = 0; i < PamWindows.Registers; i++)
             SetWritable(Pam0 + i, 1, i == 0 ? 0x30u : 0x33u);
         SetByte(Smram, 0x02);
         SetWritable(Smram, 1, 0x78);
@@ -35,20 +33,7 @@ public sealed class I440Fx : PciFunction
         SetWritable(0x64, 4, 0xFFFF_FFFF);
         SetByte(0x51, 0x01);
 
-        // Segment 0 is the 64 KiB at F0000; the others are 16 KiB each from C0000.
-        for (var i = 0; i < _readWrite.Length; i++)
-        {
-            var (start, size) = i == 0 ? (0xF0000UL, 0x10000UL) : (0xC0000UL + (ulong)((i - 1) * 0x4000), 0x4000UL);
-            _readWrite[i] = MemoryRegion.Alias($"pam-ram-{start:x}", ram, start, size);
-            _readOnly[i] = MemoryRegion.Alias($"pam-rom-{start:x}", ram, start, size);
-            _readOnly[i].ReadOnly = true;
-            _writeOnly[i] = MemoryRegion.Alias($"pam-pci-{start:x}", pci, start, size);
-            _readWrite[i].Enabled = _readOnly[i].Enabled = _writeOnly[i].Enabled = false;
-            system.Add(start, _readWrite[i], 1);
-            system.Add(start, _readOnly[i], 1);
-            system.Add(start, _writeOnly[i], 1);
-        }
-
+        _pam = new PamWindows(system, ram, pci);
         _smramOpen = MemoryRegion.Alias("smram-open", ram, 0xA0000, 0x20000);
         _smramOpen.Enabled = false;
         system.Add(0xA0000, _smramOpen, 2);
@@ -72,7 +57,7 @@ public sealed class I440Fx : PciFunction
             PokeConfig(Smram, smram);
         else if ((ConfigByte(Smram) & SmramLocked) != 0)
             PokeConfig(Smram, (byte)(ConfigByte(Smram) & ~SmramOpen));
-        if (Overlaps(offset, size, Pam0, PamCount) || Overlaps(offset, size, Smram, 1))
+        if (Overlaps(offset, size, Pam0, PamWindows.Registers) || Overlaps(offset, size, Smram, 1))
             UpdateWindows();
     }
 
@@ -86,17 +71,7 @@ public sealed class I440Fx : PciFunction
     {
         using (MemoryTransaction.Begin())
         {
-            for (var i = 0; i < _readWrite.Length; i++)
-            {
-                // PAM0 holds segment F0000 in its high half; PAM1 to 6 hold two segments each, low half first.
-                var pam = i == 0 ? ConfigByte(Pam0) >> 4 : ConfigByte(Pam0 + 1 + ((i - 1) / 2)) >> (((i - 1) & 1) * 4);
-                var mode = pam & 3;
-                _readWrite[i].Enabled = mode == 3;
-                _readOnly[i].Enabled = mode == 1;
-                // Write-only shadowing (reads to PCI, writes to RAM) is treated as all PCI.
-                _writeOnly[i].Enabled = mode is 0 or 2;
-            }
-
+            _pam.Update(ConfigBytes.Slice(Pam0, PamWindows.Registers));
             var smram = ConfigByte(Smram);
             _smramOpen.Enabled = (smram & (SmramEnabled | SmramOpen | SmramClosed)) == (SmramEnabled | SmramOpen);
         }

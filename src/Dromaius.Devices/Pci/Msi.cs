@@ -13,11 +13,12 @@ public sealed class Msi
 
     /// <param name="function">The function that gets the capability.</param>
     /// <param name="vectors">A power of two up to 32.</param>
-    public Msi(PciFunction function, int vectors)
+    /// <param name="at">Where the capability goes; 0 for the next free place.</param>
+    public Msi(PciFunction function, int vectors, int at = 0)
     {
         _function = function;
         _vectors = vectors;
-        _at = function.AddCapability(Id, Length);
+        _at = function.AddCapability(Id, Length, at);
         var log2 = int.Log2(vectors);
         function.SetResetWord(_at + Control, (ushort)(0x180 | (log2 << 1)));
         function.SetWritable(_at + Control, 2, 0x71);

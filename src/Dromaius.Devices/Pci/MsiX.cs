@@ -24,13 +24,14 @@ public sealed class MsiX
     /// <param name="bar">Which base address register the table and the pending bits are in.</param>
     /// <param name="tableOffset">Offset of the table in it, a multiple of 8.</param>
     /// <param name="pendingOffset">Offset of the pending bits, a multiple of 8.</param>
-    public MsiX(PciFunction function, int vectors, int bar, uint tableOffset, uint pendingOffset)
+    /// <param name="at">Where the capability goes; 0 for the next free place.</param>
+    public MsiX(PciFunction function, int vectors, int bar, uint tableOffset, uint pendingOffset, int at = 0)
     {
         _function = function;
         Vectors = vectors;
         _table = new byte[vectors * EntrySize];
         _pending = new ulong[(vectors + 63) / 64];
-        _at = function.AddCapability(Id, Length);
+        _at = function.AddCapability(Id, Length, at);
         function.SetResetWord(_at + Control, (ushort)(vectors - 1));
         function.SetWritable(_at + Control, 2, EnableBit | FunctionMask);
         function.SetResetDword(_at + TableRegister, tableOffset | (uint)bar);

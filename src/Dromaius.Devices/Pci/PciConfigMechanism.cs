@@ -1,3 +1,4 @@
+using System.Diagnostics.CodeAnalysis;
 using Dromaius.Core.Errors;
 using Dromaius.Core.Memory;
 using Dromaius.Devices.Isa;
@@ -52,23 +53,24 @@ public sealed class PciConfigMechanism
 
     private ulong ReadData(ulong offset, int size)
     {
-        if (!Decode((int)offset, out var devfn, out var register))
+        if (!Decode((int)offset, out var bus, out var devfn, out var register))
             return ulong.MaxValue;
-        return _bus.ReadConfig(devfn, register, Math.Min(size, 4));
+        return bus.ReadConfig(devfn, register, Math.Min(size, 4));
     }
 
     private void WriteData(ulong offset, int size, ulong value)
     {
-        if (Decode((int)offset, out var devfn, out var register))
-            _bus.WriteConfig(devfn, register, Math.Min(size, 4), (uint)value);
+        if (Decode((int)offset, out var bus, out var devfn, out var register))
+            bus.WriteConfig(devfn, register, Math.Min(size, 4), (uint)value);
         else
             GuestLog.GuestError("pci", $"write to configuration data with address {_address:x8}");
     }
 
-    private bool Decode(int offset, out int devfn, out int register)
+    private bool Decode(int offset, [NotNullWhen(true)] out PciBus? bus, out int devfn, out int register)
     {
         devfn = (int)(_address >> 8) & 0xFF;
         register = (int)(_address & 0xFC) + offset;
-        return (_address & Enable) != 0 && ((_address >> 16) & 0xFF) == 0;
+        bus = (_address & Enable) != 0 ? _bus.Find((int)(_address >> 16) & 0xFF) : null;
+        return bus != null;
     }
 }

@@ -6,33 +6,53 @@ using Dromaius.Core.Memory;
 namespace Dromaius.Devices.Pci;
 
 /// <summary>
-/// A PCI function: 256 bytes of configuration space, base address registers that map regions, an interrupt pin and a list of
-/// capabilities. Source: PCI Local Bus Specification 3.0, chapter 6.
+/// A PCI function: 256 bytes of configuration space (4 KiB for PCI Express), base address registers that map regions, an
+/// interrupt pin and a list of capabilities. Source: PCI Local Bus Specification 3.0, chapter 6; PCI Express Base Specification
+/// 3.0, section 7.2.2.
 /// </summary>
 public abstract class PciFunction : Device
 {
     private const int Bars = 6;
     private const int RomIndex = 6;
+    private const int ConventionalSize = 256, ExtendedSize = 4096;
 
-    private readonly byte[] _config = new byte[256];
-    private readonly byte[] _reset = new byte[256];
-    private readonly byte[] _writable = new byte[256];
-    private readonly byte[] _writeOneClear = new byte[256];
+    private byte[] _config = new byte[ConventionalSize];
+    private byte[] _reset = new byte[ConventionalSize];
+    private byte[] _writable = new byte[ConventionalSize];
+    private byte[] _writeOneClear = new byte[ConventionalSize];
     private readonly PciBar?[] _bars = new PciBar?[Bars + 1];
     private int _nextCapability;
+    private int _lastExtended;
     private bool _intx;
     private bool _driven;
 
-    protected PciFunction(ushort vendor, ushort device, byte classCode, byte subClass, byte progIf = 0, byte revision = 0)
+    /// <param name="vendor">Vendor id.</param>
+    /// <param name="device">Device id.</param>
+    /// <param name="classCode">Base class.</param>
+    /// <param name="subClass">Sub-class.</param>
+    /// <param name="progIf">Programming interface.</param>
+    /// <param name="revision">Revision id.</param>
+    /// <param name="isBridge">The header is that of a PCI-to-PCI bridge.</param>
+    protected PciFunction(ushort vendor, ushort device, byte classCode, byte subClass, byte progIf = 0, byte revision = 0,
+        bool isBridge = false)
     {
+        IsBridge = isBridge;
         SetWord(PciConfig.VendorId, vendor);
         SetWord(PciConfig.DeviceId, device);
         _reset[PciConfig.Revision] = revision;
         _reset[PciConfig.ProgIf] = progIf;
         _reset[PciConfig.SubClass] = subClass;
         _reset[PciConfig.ClassCode] = classCode;
-        SetWord(PciConfig.SubsystemVendorId, PciConfig.VendorRedHatQumranet);
-        SetWord(PciConfig.SubsystemId, PciConfig.SubsystemQemu);
+        if (isBridge)
+        {
+            _reset[PciConfig.HeaderType] = 1;
+        }
+        else
+        {
+            SetWord(PciConfig.SubsystemVendorId, PciConfig.VendorRedHatQumranet);
+            SetWord(PciConfig.SubsystemId, PciConfig.SubsystemQemu);
+        }
+
         SetWritable(PciConfig.Command, 2, PciConfig.CommandIo | PciConfig.CommandMemory | PciConfig.CommandMaster
             | PciConfig.CommandParity | PciConfig.CommandSerr | PciConfig.CommandIntxDisable);
         SetWriteOneClear(PciConfig.Status, 2, PciConfig.StatusErrors);
@@ -48,6 +68,18 @@ public abstract class PciFunction : Device
     public int Devfn { get; internal set; } = -1;
     public int Slot => Devfn >> 3;
     public int Function => Devfn & 7;
+
+    /// <summary>It has a type 1 header and a bus behind it.</summary>
+    public bool IsBridge { get; }
+
+    /// <summary>It has the extended configuration space and the PCI Express capability.</summary>
+    public bool IsExpress => _config.Length == ExtendedSize;
+
+    /// <summary>The PCI Express capability; null for a conventional function.</summary>
+    public PciExpressCapability? Express { get; private set; }
+
+    /// <summary>Can be plugged in and out while the machine runs.</summary>
+    public bool IsHotPluggable { get; set; } = true;
 
     /// <summary>The function declares that its slot holds more of them.</summary>
     public bool IsMultifunction
@@ -101,8 +133,8 @@ public abstract class PciFunction : Device
             at = (byte)(at & ~(b & _writeOneClear[offset + i]));
         }
 
-        if (Overlaps(offset, size, PciConfig.Command, 2) || Overlaps(offset, size, PciConfig.Bar0, 4 * Bars)
-            || Overlaps(offset, size, PciConfig.ExpansionRom, 4))
+        if (Overlaps(offset, size, PciConfig.Command, 2) || Overlaps(offset, size, PciConfig.Bar0, 4 * (IsBridge ? 2 : Bars))
+            || Overlaps(offset, size, IsBridge ? PciConfig.BridgeExpansionRom : PciConfig.ExpansionRom, 4))
             UpdateMappings();
         if (Overlaps(offset, size, PciConfig.Command, 2))
             DriveIntx();
@@ -167,7 +199,7 @@ public abstract class PciFunction : Device
             _writable[offset + i] = (byte)(mask >> (8 * i));
     }
 
-    protected void SetWriteOneClear(int offset, int size, uint mask)
+    protected internal void SetWriteOneClear(int offset, int size, uint mask)
     {
         for (var i = 0; i < size; i++)
             _writeOneClear[offset + i] = (byte)(mask >> (8 * i));
@@ -207,21 +239,48 @@ public abstract class PciFunction : Device
         ram.Span(0, (int)ram.Size).Fill(0xFF);
         image.CopyTo(ram.Span(0, image.Length));
         FixRomIds(ram.Span(0, image.Length));
-        AddBar(RomIndex, new PciBar(PciConfig.ExpansionRom, MemoryRegion.Rom(name, ram), ram.Size, false, false));
-        SetWritable(PciConfig.ExpansionRom, 4, (uint)~(ram.Size - 1) | PciConfig.RomEnable);
+        AddBar(RomIndex, new PciBar(IsBridge ? PciConfig.BridgeExpansionRom : PciConfig.ExpansionRom, MemoryRegion.Rom(name, ram), ram.Size, false, false));
+        SetWritable(_bars[RomIndex]!.Offset, 4, (uint)~(ram.Size - 1) | PciConfig.RomEnable);
+    }
+
+    /// <summary>Gives the function the PCI Express capability and with it the extended configuration space.</summary>
+    /// <param name="type">What kind of port or endpoint it is.</param>
+    /// <param name="port">The number of a port.</param>
+    /// <param name="at">Where the capability goes; 0 for the next free place.</param>
+    protected PciExpressCapability AddExpress(PciExpressType type, byte port = 0, int at = 0)
+    {
+        Array.Resize(ref _config, ExtendedSize);
+        Array.Resize(ref _reset, ExtendedSize);
+        Array.Resize(ref _writable, ExtendedSize);
+        Array.Resize(ref _writeOneClear, ExtendedSize);
+        return Express = new PciExpressCapability(this, type, port, at);
+    }
+
+    /// <summary>Called when the function was put on a bus: what it offers can depend on which.</summary>
+    protected internal virtual void OnPlugged()
+    {
+    }
+
+    /// <summary>Links an extended capability into their list.</summary>
+    protected internal void AddExtendedCapability(ushort id, byte version, int offset)
+    {
+        SetDword(offset, id | (uint)version << 16);
+        if (_lastExtended != 0)
+            SetWord(_lastExtended + 2, (ushort)((_reset[_lastExtended + 2] & 15) | offset << 4));
+        _lastExtended = offset;
     }
 
     /// <summary>Reserves room for a capability and links it into the list.</summary>
-    protected internal int AddCapability(byte id, int size)
+    protected internal int AddCapability(byte id, int size, int at = 0)
     {
-        var offset = _nextCapability == 0 ? PciConfig.HeaderSize : _nextCapability;
-        if (offset + size > _config.Length)
+        var offset = at != 0 ? at : _nextCapability == 0 ? PciConfig.HeaderSize : _nextCapability;
+        if (offset + size > ConventionalSize)
             throw new InvalidOperationException("no room for the capability");
         SetByte(offset, id);
         SetByte(offset + 1, _reset[PciConfig.CapabilitiesPointer]);
         SetByte(PciConfig.CapabilitiesPointer, (byte)offset);
         SetWord(PciConfig.Status, (ushort)(_reset[PciConfig.Status] | PciConfig.StatusCapabilities));
-        _nextCapability = (offset + size + 3) & ~3;
+        _nextCapability = Math.Max(_nextCapability, (offset + size + 3) & ~3);
         return offset;
     }
 
@@ -250,7 +309,7 @@ public abstract class PciFunction : Device
     }
 
     /// <summary>Takes the function's regions out of the address spaces.</summary>
-    internal void Unmap()
+    internal virtual void Unmap()
     {
         using var transaction = MemoryTransaction.Begin();
         foreach (var bar in _bars)
@@ -287,7 +346,7 @@ public abstract class PciFunction : Device
         if ((command & (bar.IsIo ? PciConfig.CommandIo : PciConfig.CommandMemory)) == 0)
             return PciBar.Unmapped;
         ulong value = ConfigDword(bar.Offset);
-        if (bar.Offset == PciConfig.ExpansionRom && (value & PciConfig.RomEnable) == 0)
+        if (bar == _bars[RomIndex] && (value & PciConfig.RomEnable) == 0)
             return PciBar.Unmapped;
         if (bar.Is64)
             value |= (ulong)ConfigDword(bar.Offset + 4) << 32;
