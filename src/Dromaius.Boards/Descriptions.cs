@@ -23,7 +23,16 @@ public sealed record PciDeviceInfo(int Bus, int Slot, int Function, string TypeN
     /// <summary>Of a bridge: the numbers of its secondary and last bus; else null.</summary>
     public (int Secondary, int Subordinate)? Bridge { get; init; }
 
-    internal static PciDeviceInfo Of(PciFunction f, int bus)
+    /// <summary>Of a bridge: base and limit of its I/O, memory and prefetchable windows.</summary>
+    public IReadOnlyList<(ulong Base, ulong Limit)> Windows { get; init; } = [];
+
+    /// <summary>Of a bridge: the name of the bus behind it.</summary>
+    public string? SecondaryName { get; init; }
+
+    /// <summary>The name of the bus it is on.</summary>
+    public string BusName { get; init; } = "";
+
+    internal static PciDeviceInfo Of(PciFunction f)
     {
         var c = f.ConfigBytes;
         int Word(int offset) => f.ConfigBytes[offset] | f.ConfigBytes[offset + 1] << 8;
@@ -36,12 +45,15 @@ public sealed record PciDeviceInfo(int Bus, int Slot, int Function, string TypeN
             regions.Add(new PciRegionInfo(i, f.BarIsIo(i), f.BarAddress(i), f.BarSize(i), !f.BarIsIo(i) && (low & 8) != 0, !f.BarIsIo(i) && (low & 4) != 0));
         }
 
-        return new PciDeviceInfo(bus, f.Slot, f.Function, f.TypeName, f.Id)
+        return new PciDeviceInfo(f.Bus?.Number ?? 0, f.Slot, f.Function, f.TypeName, f.Id)
         {
-            VendorId = f.VendorId, DeviceId = f.DeviceId, SubsystemVendorId = (ushort)Word(PciConfig.SubsystemVendorId),
-            SubsystemId = (ushort)Word(PciConfig.SubsystemId), ClassCode = (ushort)Word(PciConfig.SubClass),
+            VendorId = f.VendorId, DeviceId = f.DeviceId,
+            SubsystemVendorId = (ushort)(f.IsBridge ? 0 : Word(PciConfig.SubsystemVendorId)),
+            SubsystemId = (ushort)(f.IsBridge ? 0 : Word(PciConfig.SubsystemId)), ClassCode = (ushort)Word(PciConfig.SubClass),
             InterruptPin = c[PciConfig.InterruptPin], InterruptLine = c[PciConfig.InterruptLine], Regions = regions,
-            Bridge = (c[PciConfig.HeaderType] & 0x7F) == 1 ? (c[0x19], c[0x1A]) : null,
+            Bridge = f is PciBridge b ? (b.SecondaryBus, b.SubordinateBus) : null,
+            Windows = f is PciBridge w ? [w.IoRange, w.MemoryRange, w.PrefetchRange] : [], SecondaryName = (f as PciBridge)?.Secondary.Name,
+            BusName = f.Bus?.Name ?? "",
         };
     }
 }

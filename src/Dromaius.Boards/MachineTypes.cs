@@ -1,5 +1,6 @@
 using System.Text;
 using Dromaius.Boards.Pc;
+using Dromaius.Boards.Pc.Chipsets;
 using Dromaius.Core.Errors;
 using Dromaius.Core.Time;
 
@@ -15,6 +16,7 @@ public sealed class MachineType
     public string? Alias { get; init; }
     public required string Description { get; init; }
     public bool IsDefault { get; init; }
+    public bool IsDeprecated { get; init; }
     public required int MaxCpus { get; init; }
     public required string DefaultCpu { get; init; }
     public IReadOnlyList<MachineProperty> Properties { get; init; } = [];
@@ -24,16 +26,32 @@ public sealed class MachineType
 /// <summary>Every machine type of the x86 targets.</summary>
 public static class MachineTypes
 {
+    /// <summary>Older revisions, newest first; they differ in what this emulator does not do.</summary>
+    private static readonly string[] I440FxVersions =
+    [
+        "7.2", "7.1", "7.0", "6.2", "6.1", "6.0", "5.2", "5.1", "5.0", "4.2", "4.1", "4.0", "3.1", "3.0", "2.9", "2.8", "2.7", "2.6", "2.5",
+        "2.4", "2.3", "2.2", "2.12", "2.11", "2.10", "2.1", "2.0", "1.7", "1.6", "1.5", "1.4",
+    ];
+
+    private static readonly string[] Q35Versions =
+    [
+        "7.2", "7.1", "7.0", "6.2", "6.1", "6.0", "5.2", "5.1", "5.0", "4.2", "4.1", "4.0.1", "4.0", "3.1", "3.0", "2.9", "2.8", "2.7", "2.6",
+        "2.5", "2.4", "2.12", "2.11", "2.10",
+    ];
+
     private static readonly MachineType[] All =
     [
-        new()
-        {
-            Name = "pc-i440fx-7.2", Alias = "pc", Description = "Standard PC (i440FX + PIIX, 1996)", IsDefault = true, MaxCpus = 255,
-            DefaultCpu = "qemu64", Properties = PcProperties.Known,
-            Create = static (options, loop) => new PcMachine(options, loop),
-        },
+        .. I440FxVersions.Select(static v => Pc("pc", $"pc-i440fx-{v}", "Standard PC (i440FX + PIIX, 1996)", 255, v, PcBoard.I440Fx)),
+        .. Q35Versions.Select(static v => Pc("q35", $"pc-q35-{v}", "Standard PC (Q35 + ICH9, 2009)", 288, v, PcBoard.Q35)),
         NoneMachine.Type,
     ];
+
+    private static MachineType Pc(string alias, string name, string description, int maxCpus, string version, PcBoard board) => new()
+    {
+        Name = name, Alias = version == "7.2" ? alias : null, Description = description, IsDefault = alias == "pc" && version == "7.2",
+        IsDeprecated = version.StartsWith("1.", StringComparison.Ordinal), MaxCpus = maxCpus, DefaultCpu = "qemu64", Properties = PcProperties.Known,
+        Create = (options, loop) => new PcMachine(board, options, loop),
+    };
 
     /// <summary>Every type.</summary>
     public static IReadOnlyList<MachineType> List => All;
@@ -41,9 +59,7 @@ public static class MachineTypes
     public static MachineType Default => All.First(static t => t.IsDefault);
 
     public static MachineType? Find(string name) =>
-        All.FirstOrDefault(t => t.Name == name || t.Alias == name)
-        // Older revisions differ in what this emulator does not do.
-        ?? (name.StartsWith("pc-i440fx-", StringComparison.Ordinal) ? All[0] : null);
+        All.FirstOrDefault(t => t.Name == name || t.Alias == name);
 
     public static MachineType Get(string name) =>
         Find(name) ?? throw new UserErrorException("unsupported machine type '" + name + "'"
@@ -58,7 +74,7 @@ public static class MachineTypes
         {
             if (type.Alias is { } alias)
                 text.Append($"{alias,-20} {type.Description} (alias of {type.Name})\n");
-            text.Append($"{type.Name,-20} {type.Description}{(type.IsDefault ? " (default)" : "")}\n");
+            text.Append($"{type.Name,-20} {type.Description}{(type.IsDefault ? " (default)" : "")}{(type.IsDeprecated ? " (deprecated)" : "")}\n");
         }
 
         return text.ToString();

@@ -22,7 +22,7 @@ public class FirmwareTests
     [Fact]
     public void TimerOverflowInterrupts()
     {
-        _pm.ApmPorts.Out(0, AcpiPm.AcpiEnable);
+        _pm.ApmPorts.Out(0, _pm.AcpiEnable);
         Assert.Equal(1u, _pm.PmRegisters.In32(4));
         _pm.PmRegisters.Write!(2, 2, 1);
         _clock.Advance(2_300_000_000);
@@ -31,14 +31,14 @@ public class FirmwareTests
         Assert.True(_pm.Sci.Level);
         _pm.PmRegisters.Write!(0, 2, 1);
         Assert.False(_pm.Sci.Level);
-        _pm.ApmPorts.Out(0, AcpiPm.AcpiDisable);
+        _pm.ApmPorts.Out(0, _pm.AcpiDisable);
         Assert.Equal(0u, _pm.PmRegisters.In32(4));
     }
 
     [Fact]
     public void PowerButtonAndSleep()
     {
-        _pm.ApmPorts.Out(0, AcpiPm.AcpiEnable);
+        _pm.ApmPorts.Out(0, _pm.AcpiEnable);
         _pm.PmRegisters.Write!(2, 2, 0x100);
         _pm.PressPowerButton();
         Assert.True(_pm.Sci.Level);
@@ -56,7 +56,7 @@ public class FirmwareTests
     [Fact]
     public void GeneralPurposeEventsAndSmi()
     {
-        _pm.ApmPorts.Out(0, AcpiPm.AcpiEnable);
+        _pm.ApmPorts.Out(0, _pm.AcpiEnable);
         _pm.GpeRegisters.Out(2, 4);
         _pm.RaiseGpe(2);
         Assert.True(_pm.Sci.Level);

@@ -3,33 +3,31 @@ using Dromaius.Devices.Firmware.Acpi;
 namespace Dromaius.Boards.Pc;
 
 /// <summary>
-/// The ACPI tables of the i440FX PC, with the loader commands for them. Source: ACPI Specification 6.4, sections 5.2.9 (FADT), 5.2.10
-/// (FACS), 5.2.12 (MADT); IA-PC HPET Specification 1.0a, section 3.2.4; Windows ACPI Emulated Devices Table specification.
+/// The ACPI tables of a PC, with the loader commands for them. Source: ACPI Specification 6.4, sections 5.2.9 (FADT), 5.2.10
+/// (FACS), 5.2.12 (MADT); PCI Firmware Specification 3.0, section 4.1.2 (MCFG); IA-PC HPET Specification 1.0a, section 3.2.4; Windows ACPI Emulated Devices Table specification.
 /// </summary>
 internal static class PcAcpi
 {
-    /// <summary>Where firmware puts the power management block unless it says otherwise.</summary>
-    public const uint DefaultPmBase = 0x600;
-
-    /// <summary>The general purpose event registers.</summary>
-    public const uint GpeBase = 0xAFE0;
-
     private const int SciInterrupt = 9;
     private const uint LocalApicBase = 0xFEE0_0000, IoApicBase = 0xFEC0_0000, HpetBase = 0xFED0_0000;
 
-    public static AcpiLinker Build(PcAcpiFacts facts, uint pmBase)
+    /// <param name="facts">What is there.</param>
+    /// <param name="nameSpace">The name space.</param>
+    public static AcpiLinker Build(PcAcpiFacts facts, byte[] nameSpace)
     {
         var linker = new AcpiLinker();
         var facs = linker.AddRaw(Facs(), 64);
-        var dsdt = linker.AddTable(Table(facts, "DSDT", 1).Bytes(PcDsdt.Build(facts)));
+        var dsdt = linker.AddTable(Table(facts, "DSDT", 1).Bytes(nameSpace));
         List<int> tables =
         [
             // Pointers: FIRMWARE_CTRL, DSDT and X_DSDT.
-            linker.AddTable(Fadt(facts, pmBase, facs, dsdt), (36, 4), (40, 4), (140, 8)),
+            linker.AddTable(Fadt(facts, facs, dsdt), (36, 4), (40, 4), (140, 8)),
             linker.AddTable(Madt(facts)),
         ];
         if (facts.Hpet)
             tables.Add(linker.AddTable(Hpet(facts)));
+        if (facts.HasConfigWindow)
+            tables.Add(linker.AddTable(Mcfg(facts)));
         tables.Add(linker.AddTable(Table(facts, "WAET", 1).U32(2)));
         foreach (var extra in facts.ExtraTables)
             tables.Add(linker.AddRaw(extra, 8));
@@ -54,23 +52,24 @@ internal static class PcAcpi
         return facs;
     }
 
-    private static AcpiTable Fadt(PcAcpiFacts facts, uint pmBase, int facs, int dsdt)
+    private static AcpiTable Fadt(PcAcpiFacts facts, int facs, int dsdt)
     {
         const uint WriteBackInvalidate = 1, ProcessorC1 = 4, SleepButton = 0x20, RtcS4 = 0x80, ResetRegister = 0x400,
             PlatformClock = 0x8000, ApicCluster = 0x4_0000;
         const ushort LegacyDevices = 1, Controller8042 = 2;
         var flags = WriteBackInvalidate | ProcessorC1 | SleepButton | RtcS4 | ResetRegister | PlatformClock
             | (facts.Topology.MaxCpus > 8 ? ApicCluster : 0);
+        var (pmBase, gpeBase, gpeLength, _) = facts.Places;
         var table = Table(facts, "FACP", 3)
             .U32((uint)facs).U32((uint)dsdt)
             .U8(1).U8(0)
             .U16(SciInterrupt)
             // SMI command port and the values that hand ACPI over and back.
-            .U32(0xB2).U8(0xF1).U8(0xF0)
+            .U32(0xB2).U8(facts.AcpiEnable).U8(facts.AcpiDisable)
             .U8(0).U8(0)
-            .U32(pmBase).U32(0).U32(pmBase + 4).U32(0).U32(0).U32(pmBase + 8).U32(GpeBase).U32(0)
+            .U32(pmBase).U32(0).U32(pmBase + 4).U32(0).U32(0).U32(pmBase + 8).U32(gpeBase).U32(0)
             // Lengths: event, control, PM2, timer, GPE0, GPE1; GPE1 base; C-state control.
-            .U8(4).U8(2).U8(0).U8(4).U8(4).U8(0).U8(0).U8(0)
+            .U8(4).U8(2).U8(0).U8(4).U8(gpeLength).U8(0).U8(0).U8(0)
             // C2 and C3 latencies beyond use.
             .U16(0xFFF).U16(0xFFF)
             .U16(0).U16(0).U8(0).U8(0)
@@ -79,14 +78,14 @@ internal static class PcAcpi
             .U16((ushort)(LegacyDevices | (facts.I8042 ? Controller8042 : 0)))
             .U8(0)
             .U32(flags)
-            .IoAddress(0xCF9, 8).U8(0x06)
+            .IoAddress(0xCF9, 8).U8(facts.HasConfigWindow ? (byte)0x0F : (byte)0x06)
             .Pad(3)
             .U64(0).U64((uint)dsdt)
             .IoAddress(pmBase, 32).IoAddress(0, 0)
             .IoAddress(pmBase + 4, 16).IoAddress(0, 0)
             .IoAddress(0, 0)
             .IoAddress(pmBase + 8, 32)
-            .IoAddress(GpeBase, 32).IoAddress(0, 0);
+            .IoAddress(gpeBase, 8 * gpeLength).IoAddress(0, 0);
         return table;
     }
 
@@ -120,6 +119,14 @@ internal static class PcAcpi
         if (wide)
             table.U8(10).U8(12).U16(0).U32(uint.MaxValue).U8(1).Pad(3);
         return table;
+    }
+
+    /// <summary>Memory-mapped configuration of all buses of segment 0.</summary>
+    private static AcpiTable Mcfg(PcAcpiFacts facts)
+    {
+        var (start, size) = facts.Places.ConfigWindow ?? (0, 0);
+        // Without a window yet the entry names none; firmware that uses one has set it up before it reads the tables.
+        return Table(facts, "MCFG", 1).U64(0).U64(start).U16(0).U8(0).U8((byte)(size == 0 ? 0 : (size >> 20) - 1)).U32(0);
     }
 
     private static AcpiTable Hpet(PcAcpiFacts facts) =>

@@ -109,18 +109,20 @@ public static class PcDeviceTypes
             Name = "ramfb", Bus = "System", Description = "ram framebuffer standalone device", Category = DeviceCategory.Display,
             Create = RamfbOf,
         },
+        .. PcBridgeTypes.All,
         .. PcStorageTypes.All,
         .. PcVirtioTypes.All,
         .. PcScsiTypes.All,
     ]);
 
+    /// <summary>The PCI bus that a new function names, or the root bus.</summary>
+    internal static PciBus BusOf(DeviceArguments a) => ((PcMachine)a.Host).FindPciBus(a.Type.Name, a.BusName);
+
     /// <summary>Plugs a PCI function where the user asked.</summary>
     internal static T Plug<T>(DeviceArguments a, T function)
         where T : PciFunction
     {
-        var bus = a.Host.Bus<PciBus>()!;
-        if (a.BusName is { } name && name != bus.Name && name != "pci")
-            throw new UserErrorException($"Bus '{name}' not found");
+        var bus = BusOf(a);
         function.IsMultifunction |= a.Bool("multifunction");
         bus.Plug(function, a.PciAddress());
         a.Place = function.Devfn;
@@ -250,13 +252,13 @@ public static class PcDeviceTypes
         var rom = a.Integer("rombar") == 0 || a.String("romfile") is "" ? null : a.Host.Firmware(a.String("romfile") ?? "vgabios-stdvga.bin");
         var megabytes = BitOperations.RoundUpToPowerOf2((uint)Math.Clamp(a.Integer("vgamem_mb"), 1, 512));
         var bus = a.Host.Bus<PciBus>()!;
-        if (bus.Functions.Any(static f => f is VgaFunction { TypeName: "VGA" }))
+        if (bus.AllFunctions.Any(static f => f is VgaFunction { TypeName: "VGA" }))
             throw new UserErrorException("only one VGA adapter fits: a second one would answer the same ports");
         var edid = a.Bool("edid")
             ? Edid.Build((int)Math.Clamp(a.Integer("xres"), 1, 4095), (int)Math.Clamp(a.Integer("yres"), 1, 4095))
             : [];
         var function = Plug(a, new VgaFunction(new Vga(a.Host.VirtualClock, (ulong)megabytes << 20) { Edid = edid }, rom) { Id = a.Id });
-        function.MapLegacy(bus.MemoryRoot, a.Host.IoRoot);
+        function.MapLegacy(function.Bus!.MemoryRoot, function.Bus.IoRoot);
         a.Host.Bus<DisplayList>()!.Add(function.Vga, a.Type.Name, a.Id);
         return function;
     }

@@ -17,11 +17,16 @@ internal sealed class PcDrives
 {
     private readonly EventLoop _loop;
     private readonly BlockGraph? _blocks;
+    private readonly int _ideUnits;
     private readonly Dictionary<string, PcDrive> _drives = new(StringComparer.Ordinal);
     private readonly HashSet<string> _inUse = [];
 
-    public PcDrives(MachineOptions options, EventLoop loop)
+    /// <param name="options">The machine's.</param>
+    /// <param name="loop">Where transfers complete.</param>
+    /// <param name="ideUnits">Disks on an IDE bus.</param>
+    public PcDrives(MachineOptions options, EventLoop loop, int ideUnits = 2)
     {
+        _ideUnits = ideUnits;
         _loop = loop;
         _blocks = options.Blocks;
         foreach (var option in options.Drives)
@@ -119,9 +124,9 @@ internal sealed class PcDrives
     /// <summary>A drive without a medium, for a device that was given none.</summary>
     public BlockBackend Empty(string id) => new(id, _loop);
 
-    private static int UnitsPerBus(DriveInterface kind) => kind switch
+    private int UnitsPerBus(DriveInterface kind) => kind switch
     {
-        DriveInterface.Ide => 2,
+        DriveInterface.Ide => _ideUnits,
         DriveInterface.Scsi => 7,
         _ => 0,
     };

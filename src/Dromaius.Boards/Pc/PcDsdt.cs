@@ -1,3 +1,4 @@
+using Dromaius.Boards.Pc.Chipsets;
 using Dromaius.Devices.Firmware.Acpi;
 
 namespace Dromaius.Boards.Pc;
@@ -6,6 +7,16 @@ namespace Dromaius.Boards.Pc;
 internal sealed record PcAcpiFacts
 {
     public required CpuTopology Topology { get; init; }
+
+    /// <summary>What firmware places, as it is now.</summary>
+    public required AcpiPlaces Places { get; init; }
+
+    /// <summary>Values for the SMI command port that hand ACPI over and back.</summary>
+    public byte AcpiEnable { get; init; }
+    public byte AcpiDisable { get; init; }
+
+    /// <summary>The chip set can map configuration space into memory.</summary>
+    public bool HasConfigWindow { get; init; }
 
     /// <summary>First address above RAM below 4 GiB: PCI memory starts here.</summary>
     public required uint PciHoleStart { get; init; }
@@ -41,7 +52,9 @@ internal static class PcDsdt
                 Aml.Name("_UID", Aml.Zero),
                 Aml.Name("_CRS", HostWindows(facts)),
                 Aml.Name("_PRT", InterruptRoutes()),
-                IsaBridge(facts)),
+                IsaBridge(facts, 0x0001_0000,
+                    Aml.OperationRegion("P40C", Aml.Space.PciConfig, 0x60, 4),
+                    Aml.Field("P40C", 1, ("PRQ0", 8), ("PRQ1", 8), ("PRQ2", 8), ("PRQ3", 8)))),
             Link("LNKA", 0),
             Link("LNKB", 1),
             Link("LNKC", 2),
@@ -53,9 +66,16 @@ internal static class PcDsdt
         Aml.Name(@"\_S5", Aml.Package(Aml.Zero, Aml.Zero, Aml.Zero, Aml.Zero)));
 
     /// <summary>Buses, ports and memory that PCI devices may use.</summary>
-    private static byte[] HostWindows(PcAcpiFacts facts)
+    internal static byte[] HostWindows(PcAcpiFacts facts)
     {
         const uint IoApicBase = 0xFEC0_0000;
+        // Memory-mapped configuration cuts a piece out. The length of the tables does not depend on where, so that they can change in place.
+        var (first, last) = (facts.PciHoleStart, IoApicBase - 1);
+        var (next, end) = (1u, 0u);
+        if (facts.Places.ConfigWindow is { } window && window.Base >= first && window.Base < IoApicBase)
+            (last, next, end) = ((uint)window.Base - 1, (uint)(window.Base + window.Size), IoApicBase - 1);
+        if (last < first)
+            (first, last, next, end) = (next, end, 1, 0);
         // Room for large 64-bit base address registers above RAM.
         var high = (Math.Max(facts.RamEnd, 1UL << 32) + (1UL << 30) - 1) & ~((1UL << 30) - 1);
         return Aml.Resources(
@@ -64,7 +84,8 @@ internal static class PcDsdt
             AmlResource.IoRange(0x0000, 0x0CF7),
             AmlResource.IoRange(0x0D00, 0xFFFF),
             AmlResource.MemoryRange32(0x000A_0000, 0x000B_FFFF, true),
-            AmlResource.MemoryRange32(facts.PciHoleStart, IoApicBase - 1, false),
+            AmlResource.MemoryRange32(first, last, false),
+            AmlResource.MemoryRange32(next, end, false),
             AmlResource.MemoryRange64(high, high + (2UL << 30) - 1));
     }
 
@@ -87,7 +108,7 @@ internal static class PcDsdt
     }
 
     /// <summary>A link device: one PIRQ routing register of the PIIX3.</summary>
-    private static byte[] Link(string name, int line)
+    internal static byte[] Link(string name, int line)
     {
         var register = Aml.Path(@$"\_SB.PCI0.ISA.PRQ{line}");
         const ulong Disabled = 0x80;
@@ -119,13 +140,15 @@ internal static class PcDsdt
         Aml.Method("_CRS", 0, false, Aml.Return(Aml.Path("_PRS"))),
         Aml.Method("_SRS", 1, false));
 
-    private static byte[] IsaBridge(PcAcpiFacts facts)
+    /// <param name="facts">What is there.</param>
+    /// <param name="address">Slot and function.</param>
+    /// <param name="routing">The fields of the interrupt routing registers.</param>
+    internal static byte[] IsaBridge(PcAcpiFacts facts, uint address, params byte[][] routing)
     {
         var children = new List<byte[]>
         {
-            Aml.Name("_ADR", Aml.Integer(0x0001_0000)),
-            Aml.OperationRegion("P40C", Aml.Space.PciConfig, 0x60, 4),
-            Aml.Field("P40C", 1, ("PRQ0", 8), ("PRQ1", 8), ("PRQ2", 8), ("PRQ3", 8)),
+            Aml.Name("_ADR", Aml.Integer(address)),
+            Aml.Join(routing),
             Aml.Device("RTC",
                 Aml.Name("_HID", Aml.EisaId("PNP0B00")),
                 Aml.Name("_CRS", Aml.Resources(AmlResource.Io(0x70, 8), AmlResource.Irq(8)))),
@@ -178,13 +201,13 @@ internal static class PcDsdt
         Aml.Method("RDPT", 0, false, Aml.Return(Aml.Path("PEPT"))),
         Aml.Method("WRPT", 1, false, Aml.Store(Aml.Arg(0), Aml.Path("PEPT"))));
 
-    private static byte[] Hpet() => Aml.Device("HPET",
+    internal static byte[] Hpet() => Aml.Device("HPET",
         Aml.Name("_HID", Aml.EisaId("PNP0103")),
         Aml.Name("_UID", Aml.Zero),
         Aml.Name("_STA", Aml.Integer(15)),
         Aml.Name("_CRS", Aml.Resources(AmlResource.Memory32Fixed(0xFED0_0000, 0x400, false))));
 
-    private static byte[] Processors(CpuTopology topology)
+    internal static byte[] Processors(CpuTopology topology)
     {
         var processors = new List<byte[]>();
         for (var i = 0; i < topology.Cpus; i++)

@@ -1,5 +1,6 @@
 using System.Buffers.Binary;
 using System.Text;
+using Dromaius.Boards.Pc.Chipsets;
 using Dromaius.Boards.Pc.Loaders;
 using Dromaius.Core.Errors;
 using Dromaius.Devices.Firmware;
@@ -44,19 +45,20 @@ internal static class PcFirmwareConfig
         order.AddFirst($"/rom@genroms/{kernel.RomName}");
     }
 
-    /// <summary>The ACPI tables, kept up to date with where the firmware puts the power management ports.</summary>
-    public static void AddAcpi(FwCfg config, PcAcpiFacts facts, Func<uint> pmBase)
+    /// <summary>The ACPI tables, kept up to date with where the firmware puts registers; their length does not change.</summary>
+    public static void AddAcpi(FwCfg config, PcAcpiFacts facts, PcChipset chipset)
     {
-        var built = pmBase();
-        var linker = PcAcpi.Build(facts, built);
+        var built = facts.Places;
+        var linker = PcAcpi.Build(facts, chipset.BuildDsdt(facts));
         var tables = linker.Tables;
         config.AddFile(AcpiLinker.TablesFile, tables, selected: () =>
         {
-            var now = pmBase();
+            var now = chipset.Places;
             if (now == built)
                 return;
             built = now;
-            PcAcpi.Build(facts, now).Tables.CopyTo(tables, 0);
+            var moved = facts with { Places = now };
+            PcAcpi.Build(moved, chipset.BuildDsdt(moved)).Tables.CopyTo(tables, 0);
         });
         config.AddFile(AcpiLinker.RsdpFile, linker.Rsdp!);
         config.AddFile(AcpiLinker.LoaderFile, linker.Commands);

@@ -36,7 +36,7 @@ public sealed partial class PcMachine : IDeviceHost
     byte[] IDeviceHost.Firmware(string name) => _firmware.Read(name);
 
     T? IDeviceHost.Bus<T>()
-        where T : class => PciBus as T ?? Displays as T ?? Input as T ?? _fwCfg as T;
+        where T : class => _chipset.Bus as T ?? Displays as T ?? Input as T ?? _fwCfg as T;
 
     void IDeviceHost.Exit(int status) => RequestExit(status);
 
@@ -64,13 +64,45 @@ public sealed partial class PcMachine : IDeviceHost
     {
         var kind = Options.Vga ?? (Options.NoDefaults ? VgaKind.None : VgaKind.Standard);
         if (kind == VgaKind.Standard && !Options.Devices.Any(static d => d.Name == "VGA"))
-            Add(DeviceRegistry.Create(PcDeviceTypes.Registry.Get("VGA"), [], Options.Globals, this));
+            Add(CreateDevice("VGA", [], userMade: false));
+    }
+
+    internal bool HasPci => _chipset.Bus != null;
+
+    /// <summary>A PCI bus by name; without one the root bus.</summary>
+    internal PciBus FindPciBus(string type, string? name)
+    {
+        var root = _chipset.Bus ?? throw new UserErrorException($"No 'PCI' bus found for device '{type}'");
+        if (name == null)
+            return root;
+        if (root.AllBuses.FirstOrDefault(b => b.Name == name) is { } bus)
+            return bus;
+        if (name == "pci")
+            return root;
+        if (_ideBuses.Exists(b => b.Name == name))
+            throw new UserErrorException($"Device '{type}' can't go on IDE bus");
+        if (_scsiBuses.Exists(b => b.Name == name))
+            throw new UserErrorException($"Device '{type}' can't go on SCSI bus");
+        throw new UserErrorException($"Bus '{name}' not found");
+    }
+
+    /// <summary>The path of a device on the ISA bus as firmware spells it.</summary>
+    internal string IsaPath(string device) => HasPci ? $"/pci@i0cf8/isa@{(_chipset.Bus!.IsExpress ? "1f" : "1")}/{device}" : $"/isa/{device}";
+
+    private Device CreateDevice(string name, IEnumerable<KeyValuePair<string, string>> properties, bool userMade)
+    {
+        var type = PcDeviceTypes.Registry.Get(name);
+        if (type.Bus == "PCI" && !HasPci)
+            throw new UserErrorException($"No 'PCI' bus found for device '{type.Name}'");
+        return userMade
+            ? PcDeviceTypes.Registry.Create(name, properties, Options.Globals, this)
+            : DeviceRegistry.Create(type, properties, Options.Globals, this);
     }
 
     public override MachineDescription Describe() => new()
     {
         Type = _type, Topology = _topology, CpuModel = _processors.Model.Name, DeviceTypes = PcDeviceTypes.Registry,
-        Pci = () => [.. PciBus.Functions.Select(static f => PciDeviceInfo.Of(f, 0))],
+        Pci = () => [.. _chipset.Bus?.AllFunctions.Select(static f => PciDeviceInfo.Of(f)) ?? []],
         InterruptControllers = () => string.Concat(Devices.OfType<IoApic>().Select(static d => d.Describe())
             .Concat(Devices.OfType<I8259>().Select(static d => d.Describe()))),
         InterruptCounts = () => [.. Devices.OfType<IoApic>().Select(static d => ("ioapic", d.Counts)), .. Devices.OfType<I8259>().Select(static d => ("isa-i8259", d.Counts))],
@@ -93,7 +125,7 @@ public sealed partial class PcMachine : IDeviceHost
             return;
         }
 
-        var device = Add(PcDeviceTypes.Registry.Create(option.Name, option.Properties, Options.Globals, this));
+        var device = Add(CreateDevice(option.Name, option.Properties, userMade: true));
         device.Reset();
     }
 
@@ -108,7 +140,7 @@ public sealed partial class PcMachine : IDeviceHost
         if (device is not PciFunction function)
             throw new UserErrorException($"Bus '{device.Arguments?.Type.Bus?.ToLowerInvariant()}.0' does not support hotplugging");
         UnplugScsiBusOf(function);
-        PciBus.Unplug(function);
+        function.Bus?.Unplug(function);
         Remove(device);
     }
 
@@ -118,7 +150,7 @@ public sealed partial class PcMachine : IDeviceHost
         {
             try
             {
-                Add(PcDeviceTypes.Registry.Create(option.Name, option.Properties, Options.Globals, this));
+                Add(CreateDevice(option.Name, option.Properties, userMade: true));
             }
             catch (UserErrorException e)
             {
@@ -133,11 +165,15 @@ public sealed partial class PcMachine : IDeviceHost
         if (kernel != null)
             PcFirmwareConfig.AddKernel(_fwCfg, kernel, BootOrder);
         PcFirmwareConfig.AddBootOrder(_fwCfg, BootOrder, Options.Boot.Strict);
-        if (_properties.Acpi)
+        if (_properties.Acpi && _chipset.Acpi is { } power)
         {
             var facts = new PcAcpiFacts
             {
                 Topology = _topology,
+                Places = _chipset.Places,
+                HasConfigWindow = _chipset.Bus is { IsExpress: true },
+                AcpiEnable = power.AcpiEnable,
+                AcpiDisable = power.AcpiDisable,
                 PciHoleStart = (uint)_layout.BelowSize,
                 RamEnd = _layout.RamEnd,
                 Hpet = _properties.Hpet,
@@ -150,7 +186,7 @@ public sealed partial class PcMachine : IDeviceHost
                 OemTableId = _properties.OemTableId ?? "DROMPC",
                 ExtraTables = UserAcpiTables.Read(Options.AcpiTables),
             };
-            PcFirmwareConfig.AddAcpi(_fwCfg, facts, () => _power.Base is not 0 and var set ? set : PcAcpi.DefaultPmBase);
+            PcFirmwareConfig.AddAcpi(_fwCfg, facts, _chipset);
         }
 
         var smbios = PcSmbios.Build(Options, _topology, _layout, _processors.Model.Signature, _type.Description, _type.Name);

@@ -29,7 +29,7 @@ public sealed partial class PcMachine
     }
 
     /// <summary>The path of a bus's adapter as firmware spells it.</summary>
-    internal string? ScsiPath(ScsiBus bus) => PciBus.Functions.FirstOrDefault(f => BusOf(f) == bus) is { } function ? PciPath(function, "scsi") : null;
+    internal string? ScsiPath(ScsiBus bus) => _chipset.Bus?.AllFunctions.FirstOrDefault(f => BusOf(f) == bus) is { } function ? PciPath(function, "scsi") : null;
 
     private static ScsiBus? BusOf(Device adapter) => adapter is VirtioPci { Device: VirtioScsi scsi } ? scsi.Bus : null;
 

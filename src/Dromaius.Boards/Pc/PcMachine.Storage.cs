@@ -10,31 +10,31 @@ namespace Dromaius.Boards.Pc;
 /// <content>Disk controllers: the board's own, and the places that drives and devices take on them.</content>
 public sealed partial class PcMachine
 {
-    private const int IdeFunction = 8 + 1;
-    private static readonly int[] IdeIrq = [14, 15];
-    private static readonly (ulong Command, ulong Control)[] IdePorts = [(0x1F0, 0x3F6), (0x170, 0x376)];
-
-    private readonly List<IdeChannel> _ideChannels = [];
-    private readonly List<Ahci> _ahci = [];
+    private readonly List<IdeBus> _ideBuses = [];
+    private int _unnamedIdeBuses;
     private Fdc82078? _floppy;
 
     internal PcDrives Drives { get; }
 
     internal BootOrder BootOrder { get; } = new();
 
-    internal IReadOnlyList<IdeChannel> IdeChannels => _ideChannels;
+    /// <summary>The buses that IDE and SATA drives go on, in the order made.</summary>
+    internal IReadOnlyList<IdeBus> IdeBuses => _ideBuses;
 
     internal Fdc82078? FloppyController => _floppy;
 
     /// <summary>The path of a PCI function as firmware spells it.</summary>
-    internal static string PciPath(PciFunction function, string kind) =>
-        $"/pci@i0cf8/{kind}@{function.Slot:x}{(function.Function != 0 ? $",{function.Function:x}" : "")}";
+    internal static string PciPath(PciFunction function, string kind)
+    {
+        var parent = function.Bus?.Parent is { } bridge ? PciPath(bridge, "pci-bridge") : "/pci@i0cf8";
+        return $"{parent}/{kind}@{function.Slot:x}{(function.Function != 0 ? $",{function.Function:x}" : "")}";
+    }
 
     /// <summary>Takes a channel's interrupt and its place as the next bus.</summary>
     internal void AddIdeChannel(IdeChannel channel, int irq)
     {
         channel.Irq.Connect(Follow(irq));
-        _ideChannels.Add(channel);
+        _ideBuses.Add(new IdeBus($"ide.{_unnamedIdeBuses++}", channel, null, null));
     }
 
     /// <summary>An ISA channel at ports and an interrupt of the user's choice.</summary>
@@ -42,39 +42,18 @@ public sealed partial class PcMachine
     {
         if (command + 8 > 0x10000 || control >= 0x10000)
             throw new UserErrorException("the ports lie beyond the I/O ports");
-        var channel = new IdeChannel(_ideChannels.Count) { Id = id };
+        var channel = new IdeChannel(_ideBuses.Count) { Id = id };
         IoRoot.Add(command, channel.CommandPorts);
         IoRoot.Add(control, channel.ControlPort);
         AddIdeChannel(channel, irq);
         return channel;
     }
 
-    internal void AddAhci(Ahci controller) => _ahci.Add(controller);
-
-    /// <summary>A port by its bus name: the controller's id and the port's number.</summary>
-    internal (Ahci Controller, AhciPort Port)? FindAhciPort(string name)
+    /// <summary>The ports of a controller are buses of one drive.</summary>
+    internal void AddAhci(Ahci controller)
     {
-        foreach (var controller in _ahci)
-        {
-            foreach (var port in controller.Ports)
-            {
-                if (controller.Id is { } id && name == $"{id}.{port.Number}")
-                    return (controller, port);
-            }
-        }
-
-        return null;
-    }
-
-    internal (Ahci Controller, AhciPort Port)? FreeAhciPort()
-    {
-        foreach (var controller in _ahci)
-        {
-            if (Array.Find(controller.Ports, static p => p.Device == null) is { } port)
-                return (controller, port);
-        }
-
-        return null;
+        foreach (var port in controller.Ports)
+            _ideBuses.Add(new IdeBus(controller.Id is { } id ? $"{id}.{port.Number}" : $"ide.{_unnamedIdeBuses++}", null, controller, port));
     }
 
     internal Fdc82078 AddFloppyController(string? id)
@@ -113,24 +92,14 @@ public sealed partial class PcMachine
             _memory.AddFlash(chips);
     }
 
-    private void AddStorage()
-    {
-        var ide = Add(new PiixIde());
-        PciBus.Plug(ide, IdeFunction);
-        ide.MapLegacy(IoRoot);
-        for (var i = 0; i < ide.Channels.Count; i++)
-            AddIdeChannel(ide.Channels[i], IdeIrq[i]);
-        Add(AddFloppyController(null));
-    }
-
     /// <summary>Devices for the drives that name an interface, after those the user made; then what is there by default.</summary>
     private void AddDefaultDrives()
     {
         foreach (var drive in Drives.Of(DriveInterface.Ide).ToList())
         {
-            if (drive.Bus >= _ideChannels.Count)
+            if (drive.Bus >= _ideBuses.Count)
                 throw new UserErrorException($"{drive.Option.Text}: machine type does not support if=ide,bus={drive.Bus},unit={drive.Unit}");
-            Make(drive, drive.Option.IsCdrom ? "ide-cd" : "ide-hd", ("bus", $"ide.{drive.Bus}"), ("unit", $"{drive.Unit}"));
+            Make(drive, drive.Option.IsCdrom ? "ide-cd" : "ide-hd", ("bus", _ideBuses[drive.Bus].Name), ("unit", $"{drive.Unit}"));
         }
 
         foreach (var drive in Drives.Of(DriveInterface.Virtio).ToList())
@@ -144,8 +113,14 @@ public sealed partial class PcMachine
 
         if (!Options.NoDefaults)
         {
-            if (Drives.Find(DriveInterface.Ide, 1, 0) == null && _ideChannels[1][0] == null && !HasUserCdrom)
-                Make(Drives.Add(new DriveOption { Id = "ide1-cd0", Bus = 1, Unit = 0, IsCdrom = true }), "ide-cd", ("bus", "ide.1"), ("unit", "0"));
+            // The default CD-ROM is the third IDE drive.
+            var cdrom = 2 / _board.IdeUnits;
+            if (cdrom < _ideBuses.Count && Drives.Find(DriveInterface.Ide, cdrom, 0) == null && _ideBuses[cdrom][0] == null && !HasUserCdrom)
+            {
+                Make(Drives.Add(new DriveOption { Id = $"ide{cdrom}-cd0", Bus = cdrom, Unit = 0, IsCdrom = true }), "ide-cd",
+                    ("bus", _ideBuses[cdrom].Name), ("unit", "0"));
+            }
+
             if (_floppy is { } controller && controller[0] == null && Drives.Find("floppy0") == null)
                 Make(Drives.Add(new DriveOption { Id = "floppy0", Interface = DriveInterface.Floppy, Unit = 0 }), "floppy", ("unit", "0"));
         }
@@ -156,7 +131,7 @@ public sealed partial class PcMachine
             throw new UserErrorException($"{unclaimed.Option.Text}: machine type does not support if={unclaimed.Option.Interface.ToString().ToLowerInvariant()},"
                 + $"bus={unclaimed.Bus},unit={unclaimed.Unit}");
         PcCmos.SetFloppies(_rtc, _floppy?[0]?.Type ?? FloppyDriveType.None, _floppy?[1]?.Type ?? FloppyDriveType.None);
-        PcCmos.SetDisks(_rtc, [.. Enumerable.Range(0, 4).Select(i => i / 2 < _ideChannels.Count && _ideChannels[i / 2][i % 2] is AtaDisk disk
+        PcCmos.SetDisks(_rtc, [.. Enumerable.Range(0, 4).Select(i => i / 2 < _ideBuses.Count && _ideBuses[i / 2][i % 2] is AtaDisk disk
             ? disk.Geometry
             : (DiskGeometry?)null)]);
     }
@@ -171,7 +146,7 @@ public sealed partial class PcMachine
         var pairs = properties.Append(("drive", drive.Backend.Id)).Select(static p => KeyValuePair.Create(p.Item1, p.Item2));
         try
         {
-            Add(DeviceRegistry.Create(PcDeviceTypes.Registry.Get(type), pairs, Options.Globals, this));
+            Add(CreateDevice(type, pairs, userMade: false));
         }
         catch (UserErrorException e) when (!e.Message.StartsWith('-'))
         {

@@ -1,3 +1,4 @@
+using Dromaius.Boards.Pc.Chipsets;
 using Dromaius.Boards.Pc.Loaders;
 using Dromaius.Core.Chardev;
 using Dromaius.Core.Devices;
@@ -18,8 +19,7 @@ using Dromaius.Devices.Timers;
 namespace Dromaius.Boards.Pc;
 
 /// <summary>
-/// The PC with the 440FX chip set: 82441FX host bridge, PIIX3 ISA bridge, PIIX4 power management, and the AT's devices. Wiring
-/// only.
+/// A PC: processors, memory, the AT's devices and a chip set. Wiring only.
 /// </summary>
 public sealed partial class PcMachine : Machine
 {
@@ -30,6 +30,7 @@ public sealed partial class PcMachine : Machine
     private static readonly int[] ParallelIrq = [7, 5, 7];
 
     private readonly MachineType _type;
+    private readonly PcBoard _board;
     private readonly PcProperties _properties;
     private readonly CpuTopology _topology;
     private readonly PcMemoryLayout _layout;
@@ -38,10 +39,7 @@ public sealed partial class PcMachine : Machine
     private readonly X86Processors _processors;
     private readonly ApicBus _apicBus;
     private readonly IsaInterrupts _interrupts;
-    private readonly PciConfigMechanism _pciConfig;
-    private readonly I440Fx _hostBridge;
-    private readonly Piix4Pm _power;
-    private readonly AcpiPm _acpi;
+    private readonly PcChipset _chipset;
     private readonly Mc146818 _rtc;
     private readonly FwCfg _fwCfg;
     private readonly List<int> _serialInUse = [];
@@ -51,15 +49,16 @@ public sealed partial class PcMachine : Machine
     private int? _panicPort;
     private bool _booted;
 
-    internal PcMachine(MachineOptions options, EventLoop? loop)
+    internal PcMachine(PcBoard board, MachineOptions options, EventLoop? loop)
         : base(options, loop)
     {
+        _board = board;
         _type = MachineTypes.Get(options.Machine);
         _properties = PcProperties.Parse(options, _type.Name);
         _topology = CpuTopology.Resolve(options.Smp, _type.Name, _type.MaxCpus);
         if (options.RamSize == 0)
             throw new UserErrorException("-m 0: the machine needs memory");
-        _layout = PcMemoryLayout.Split(options.RamSize, _properties.MaxRamBelow4G);
+        _layout = PcMemoryLayout.Split(options.RamSize, _properties.MaxRamBelow4G, board.SplitFrom, board.SplitTo);
         _firmware = new FirmwareFinder(options.FirmwarePath);
         if (options.Kernel == null && options.Initrd != null)
             throw new UserErrorException("-initrd only allowed with -kernel option");
@@ -68,7 +67,7 @@ public sealed partial class PcMachine : Machine
         var kernel = options.Kernel != null ? KernelLoader.Load(options, _layout) : null;
 
         using var transaction = MemoryTransaction.Begin();
-        Drives = new PcDrives(options, Loop);
+        Drives = new PcDrives(options, Loop, board.IdeUnits);
         var biosName = "";
         var bios = HasFlash ? null : ReadBios(out biosName);
         _memory = new PcMemory(MemoryRoot, _layout, options.RamSize, bios, biosName);
@@ -88,36 +87,16 @@ public sealed partial class PcMachine : Machine
         IoRoot.Add(0xA0, pic.SlavePorts);
         IoRoot.Add(0x4D0, pic.EdgeLevelPorts);
 
-        PciBus = new PciBus("pci.0", _memory.Pci, IoRoot, Memory);
-        _pciConfig = new PciConfigMechanism(PciBus);
-        IoRoot.Add(0xCF8, _pciConfig.AddressRegion);
-        IoRoot.Add(0xCFC, _pciConfig.DataRegion);
-        _hostBridge = Add(new I440Fx(MemoryRoot, _memory.Ram, _memory.Pci));
-        _hostBridge.SmramChanged = () => _memory.SmramWindow.Enabled = _hostBridge.IsSmramEnabled;
-        PciBus.Plug(_hostBridge, 0);
-        var isa = new IrqLine[16];
-        for (var i = 0; i < isa.Length; i++)
-            isa[i] = _interrupts.Driver(i);
-        PciBus.Plug(Add(new Piix3(PciBus, isa)), 8);
-        _pciConfig.ResetControl = Add(new ResetControl { ResetRequested = _ => RequestReset(EventReason.GuestReset) });
-
-        _acpi = Add(new AcpiPm(VirtualClock));
-        _acpi.Sci.Connect(Follow(9));
-        _acpi.SleepRequested = OnSleep;
-        if (_properties.Smm)
-            _acpi.SmiRequested = _processors.RaiseSmi;
-        IoRoot.Add(0xB2, _acpi.ApmPorts);
-        IoRoot.Add(PcAcpi.GpeBase, _acpi.GpeRegisters);
-        _power = Add(new Piix4Pm(_acpi, Add(new SmBus()), IoRoot, _properties.Smm));
-        if (_properties.Acpi)
-            PciBus.Plug(_power, 8 + 3);
+        _chipset = board.CreateChipset(this);
+        if (_chipset.Acpi is { } acpi)
+            acpi.SleepRequested = OnSleep;
 
         _rtc = Add(new Mc146818(options.Rtc.FollowsVirtualTime ? VirtualClock : RealTimeClock, StartDate(options.Rtc)));
         IoRoot.Add(0x70, _rtc.Ports);
-        _rtc.AlarmFired = _acpi.RtcAlarm;
+        _rtc.AlarmFired = () => _chipset.Acpi?.RtcAlarm();
         AddTimers();
         AddControllers();
-        AddStorage();
+        _chipset.AddStorage();
 
         PcCmos.Fill(_rtc, _topology, _layout);
         _fwCfg = Add(new FwCfg(Memory));
@@ -131,7 +110,7 @@ public sealed partial class PcMachine : Machine
     }
 
     /// <summary>The root PCI bus.</summary>
-    public PciBus PciBus { get; }
+    public PciBus PciBus => _chipset.Bus ?? throw new UserErrorException("No 'PCI' bus found");
 
     /// <summary>The processors.</summary>
     public IReadOnlyList<X86Cpu> Cpus => _processors.Cpus;
@@ -150,11 +129,11 @@ public sealed partial class PcMachine : Machine
         _memory.Dispose();
     }
 
-    protected override void PressPowerButton() => _acpi.PressPowerButton();
+    protected override void PressPowerButton() => _chipset.Acpi?.PressPowerButton();
 
     protected override void ResetBoard()
     {
-        _pciConfig.Reset();
+        _chipset.Reset();
         _processors.SetA20(true);
         // A boot order for one boot only holds until the first reset.
         var order = !_booted && Options.Boot.Once is { } once ? once : Options.Boot.Order;
@@ -162,7 +141,30 @@ public sealed partial class PcMachine : Machine
         _booted = true;
     }
 
-    private Action<bool> Follow(int irq)
+    internal PcProperties Properties => _properties;
+
+    internal PcMemoryLayout Layout => _layout;
+
+    internal PcMemory Ram => _memory;
+
+    internal IsaInterrupts Interrupts => _interrupts;
+
+    internal X86Processors Processors => _processors;
+
+    /// <summary>Takes a part of the chip set into the list of devices.</summary>
+    internal T AddPart<T>(T device)
+        where T : Device => Add(device);
+
+    /// <summary>The memory modules' EEPROMs.</summary>
+    internal SmBus AddEeproms(SmBus bus)
+    {
+        for (var i = 0; i < 8; i++)
+            bus.Add(0x50 + i, Add(new SmBusEeprom()));
+        return bus;
+    }
+
+    /// <summary>Drives an ISA interrupt with a device's line.</summary>
+    internal Action<bool> Follow(int irq)
     {
         var driver = _interrupts.Driver(irq);
         return level => driver.Level = level;
@@ -177,7 +179,7 @@ public sealed partial class PcMachine : Machine
 
     private byte[] ReadBios(out string name)
     {
-        name = Options.Bios ?? _properties.Firmware ?? "bios-256k.bin";
+        name = Options.Bios ?? _properties.Firmware ?? _board.Firmware;
         var path = _firmware.Find(name) ?? throw new UserErrorException($"could not load PC BIOS '{name}': No such file or directory");
         return HostFile.Read(path);
     }
@@ -206,7 +208,7 @@ public sealed partial class PcMachine : Machine
             return;
         }
 
-        var hpet = Add(new Hpet(VirtualClock));
+        var hpet = Add(new Hpet(VirtualClock, _board.HpetRoutes));
         MemoryRoot.Add(0xFED0_0000, hpet.Registers);
         hpet.TimerIrq.Connect(Follow(0));
         hpet.RtcIrq.Connect(Follow(8));

@@ -12,6 +12,8 @@ internal sealed record PcProperties
     public bool I8042 { get; init; } = true;
     public bool Pic { get; init; } = true;
     public bool Pit { get; init; } = true;
+    public bool Sata { get; init; } = true;
+    public bool SmBus { get; init; } = true;
     public bool Smm { get; init; } = true;
     public bool Vmport { get; init; } = true;
     public bool DumpGuestCore { get; init; } = true;
@@ -72,6 +74,8 @@ internal sealed record PcProperties
                 "i8042" => p with { I8042 = on },
                 "pic" => p with { Pic = on },
                 "pit" => p with { Pit = on },
+                "sata" => p with { Sata = on },
+                "smbus" => p with { SmBus = on },
                 "smm" => p with { Smm = on },
                 "vmport" => p with { Vmport = on },
                 "dump-guest-core" => p with { DumpGuestCore = on },

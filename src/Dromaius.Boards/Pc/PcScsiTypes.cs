@@ -57,7 +57,7 @@ internal static class PcScsiTypes
         if (size is <= 2 or > MaxQueueSize || !ulong.IsPow2(size))
             throw new UserErrorException($"invalid virtqueue_size property (= {size}), must be a power of 2 between 4 and {MaxQueueSize}");
         var bus = machine.AddScsiBus(a.Id, VirtioScsi.MaxChannel, VirtioScsi.MaxTarget, VirtioScsi.MaxLun);
-        var device = new VirtioScsi(machine.PciBus.Memory, bus, (int)queues, (int)size)
+        var device = new VirtioScsi(machine.Memory, bus, (int)queues, (int)size)
         {
             MaxSectors = (uint)a.Integer("max_sectors"), CommandsPerLun = (uint)a.Integer("cmd_per_lun"), HasHotplug = a.Bool("hotplug"),
             HasChange = a.Bool("param_change"),

@@ -108,11 +108,11 @@ internal static class PcStorageTypes
         Create = a =>
         {
             var machine = (PcMachine)a.Host;
-            if (machine.PciBus.Functions.OfType<PiixIde>().Any())
+            if (machine.PciBus.AllFunctions.OfType<PiixIde>().Any())
                 throw new UserErrorException("the legacy IDE ports are in use by another controller");
             var ide = new PiixIde(isPiix4) { Id = a.Id };
             ide.IsMultifunction |= a.Bool("multifunction");
-            machine.PciBus.Plug(ide, a.PciAddress());
+            PcDeviceTypes.BusOf(a).Plug(ide, a.PciAddress());
             ide.MapLegacy(machine.IoRoot);
             machine.AddIdeChannel(ide.Channels[0], 14);
             machine.AddIdeChannel(ide.Channels[1], 15);
@@ -176,45 +176,27 @@ internal static class PcStorageTypes
     private static IdePlace PlaceOf(DeviceArguments a)
     {
         var machine = (PcMachine)a.Host;
-        var channels = machine.IdeChannels;
-        IdeChannel? channel;
         var unit = a.IsSet("unit") ? (int)Math.Min(a.Integer("unit"), int.MaxValue) : -1;
-        if (a.BusName is { } name)
-        {
-            if (machine.FindAhciPort(name) is { } port)
-                return AhciPlace(port.Controller, port.Port, unit);
-            var found = Enumerable.Range(0, channels.Count).FirstOrDefault(i => name == $"ide.{i}", -1);
-            channel = found < 0 ? throw new UserErrorException($"Bus '{name}' not found") : channels[found];
-        }
-        else
-        {
-            channel = channels.FirstOrDefault(c => unit < 0 ? c[0] == null || c[1] == null : unit < 2 && c[unit] == null);
-            if (channel == null && machine.FreeAhciPort() is { } port)
-                return AhciPlace(port.Controller, port.Port, unit);
-            if (channel == null)
-                throw new UserErrorException($"No 'IDE' bus found for device '{a.Type.Name}'");
-        }
-
+        var bus = a.BusName is { } name
+            ? machine.IdeBuses.FirstOrDefault(b => b.Name == name) ?? throw new UserErrorException($"Bus '{name}' not found")
+            : machine.IdeBuses.FirstOrDefault(b => unit < 0 ? !b.IsFull : unit < b.Units && b[unit] == null)
+                ?? throw new UserErrorException($"No 'IDE' bus found for device '{a.Type.Name}'");
         if (unit < 0)
-            unit = channel[0] == null ? 0 : 1;
-        if (unit > 1)
-            throw new UserErrorException($"Can't create IDE unit {unit}, bus supports only 2 units");
-        if (channel[unit] != null)
+            unit = bus[0] == null || bus.Units == 1 ? 0 : 1;
+        if (unit >= bus.Units)
+            throw new UserErrorException($"Can't create IDE unit {unit}, bus supports only {bus.Units} units");
+        if (bus[unit] != null)
             throw new UserErrorException($"IDE unit {unit} is in use");
-        var function = machine.PciBus.Functions.OfType<PiixIde>().FirstOrDefault(f => f.Channels.Contains(channel));
-        var parent = function == null ? "/pci@i0cf8/isa@1/ide@01f0" : PcMachine.PciPath(function, "ide");
-        return new IdePlace(device => channel.Attach(unit, device), (channel.Number * 2) + unit,
-            $"{parent}/drive@{channel.Number:x}/disk@{unit:x}", false);
-    }
+        if (bus.Port is { } port)
+        {
+            var before = machine.IdeBuses.TakeWhile(b => b != bus).Sum(static b => b.Units);
+            return new IdePlace(port.Attach, before, $"{PcMachine.PciPath(bus.Controller!, "pci8086,2922")}/drive@{port.Number:x}/disk@0", true);
+        }
 
-    private static IdePlace AhciPlace(Ahci controller, AhciPort port, int unit)
-    {
-        if (unit > 0)
-            throw new UserErrorException($"Can't create IDE unit {unit}, bus supports only 1 units");
-        if (port.Device != null)
-            throw new UserErrorException("IDE unit 0 is in use");
-        return new IdePlace(port.Attach, 4 + port.Number,
-            $"{PcMachine.PciPath(controller, "pci8086,2922")}/drive@{port.Number:x}/disk@0", true);
+        var channel = bus.Channel!;
+        var function = machine.HasPci ? machine.PciBus.AllFunctions.OfType<PiixIde>().FirstOrDefault(f => f.Channels.Contains(channel)) : null;
+        var parent = function != null ? PcMachine.PciPath(function, "ide") : machine.IsaPath("ide@01f0");
+        return new IdePlace(device => channel.Attach(unit, device), (channel.Number * 2) + unit, $"{parent}/drive@{channel.Number:x}/disk@{unit:x}", false);
     }
 
     private static string Serial(DeviceArguments a, IdePlace place) => a.String("serial") ?? $"DM{place.Number + 1:D5}";
@@ -312,7 +294,7 @@ internal static class PcStorageTypes
         };
         var drive = new FloppyDrive(Drive(a) ?? machine.Drives.Empty(a.Id ?? $"floppy{unit}"), type) { Id = a.Id };
         controller.Attach(unit, drive);
-        NoteBoot(a, $"/pci@i0cf8/isa@1/fdc@03f0/floppy@{unit:x}");
+        NoteBoot(a, $"{machine.IsaPath("fdc@03f0")}/floppy@{unit:x}");
         return drive;
     }
 }

@@ -55,14 +55,17 @@ internal static class PcVirtioTypes
         Disable(a, device, "any_layout", VirtioFeature.AnyLayout);
         Disable(a, device, "notify_on_empty", VirtioFeature.NotifyOnEmpty);
         Disable(a, device, "packed", VirtioFeature.RingPacked);
-        var noLegacy = a.String("disable-legacy") == "on";
+        // Behind a PCI Express port there are no I/O ports to spare: the legacy interface goes unless asked for.
+        var bus = PcDeviceTypes.BusOf(a);
+        var express = bus is { IsExpress: true, Parent: not null };
+        var noLegacy = a.String("disable-legacy") is var legacy && (legacy == "on" || (legacy != "off" && express));
         var noModern = a.Bool("disable-modern");
         if (noLegacy && noModern)
             throw new UserErrorException("device cannot work as neither modern nor legacy mode is enabled");
         var mode = fixedMode ?? (noLegacy ? VirtioPciMode.Modern : noModern ? VirtioPciMode.Legacy : VirtioPciMode.Transitional);
         if (a.IsSet("vectors") && a.Integer("vectors") <= 2048)
             vectors = (int)a.Integer("vectors");
-        var function = PcDeviceTypes.Plug(a, new VirtioPci(device, a.Type.Name, mode, vectors) { Id = a.Id });
+        var function = PcDeviceTypes.Plug(a, new VirtioPci(device, a.Type.Name, mode, vectors, express) { Id = a.Id });
         if (device is not VirtioScsi)
             PcStorageTypes.NoteBoot(a, PcMachine.PciPath(function, kind) + (kind == "scsi" ? "/disk@0,0" : ""));
         return function;
@@ -86,7 +89,7 @@ internal static class PcVirtioTypes
             throw new UserErrorException($"invalid queue-size property ({queueSize}), must be a power of 2 (max {MaxQueueSize})");
         var backend = PcStorageTypes.DiskDrive(a);
         var (logical, physical) = PcStorageTypes.BlockSizes(a);
-        var device = new VirtioBlock(machine.PciBus.Memory, backend, queues, queueSize, PcStorageTypes.GeometryOf(a, backend))
+        var device = new VirtioBlock(machine.Memory, backend, queues, queueSize, PcStorageTypes.GeometryOf(a, backend))
         {
             Serial = a.String("serial") ?? "",
             LogicalBlockSize = logical,

@@ -256,6 +256,18 @@ public abstract class PciFunction : Device
         return Express = new PciExpressCapability(this, type, port, at);
     }
 
+    /// <summary>The power management capability: states D0 and D3hot. Source: PCI Power Management Interface Specification 1.2, section 3.2.</summary>
+    /// <param name="at">Where it goes; 0 for the next free place.</param>
+    protected void AddPowerManagement(int at = 0)
+    {
+        const byte Id = 1;
+        const ushort NoSoftReset = 8;
+        var offset = AddCapability(Id, 8, at);
+        SetWord(offset + 2, 3);
+        SetWord(offset + 4, NoSoftReset);
+        SetWritable(offset + 4, 2, 3);
+    }
+
     /// <summary>Called when the function was put on a bus: what it offers can depend on which.</summary>
     protected internal virtual void OnPlugged()
     {

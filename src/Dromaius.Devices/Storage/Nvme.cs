@@ -56,6 +56,12 @@ public sealed partial class Nvme : PciFunction
 
     private AddressSpace Memory => Bus!.Memory;
 
+    protected internal override void OnPlugged()
+    {
+        AddPowerManagement(0x60);
+        _ = AddExpress(Bus is { IsExpress: true, Parent: null } ? PciExpressType.IntegratedEndpoint : PciExpressType.Endpoint, at: 0x80);
+    }
+
     public override void Reset()
     {
         base.Reset();

@@ -38,7 +38,8 @@ public sealed class VirtioPci : PciFunction, IVirtioTransport
     /// <param name="typeName">As <c>-device</c> spells it.</param>
     /// <param name="mode">Which interfaces it offers.</param>
     /// <param name="vectors">MSI-X vectors; 0 for none.</param>
-    public VirtioPci(VirtioDevice device, string typeName, VirtioPciMode mode = VirtioPciMode.Transitional, int vectors = 2)
+    /// <param name="isExpress">It sits behind a PCI Express port.</param>
+    public VirtioPci(VirtioDevice device, string typeName, VirtioPciMode mode = VirtioPciMode.Transitional, int vectors = 2, bool isExpress = false)
         : base(Vendor, PciDeviceId(device, mode), (byte)(device.ClassCode >> 16), (byte)(device.ClassCode >> 8), (byte)device.ClassCode,
             (byte)(mode == VirtioPciMode.Modern ? 1 : 0))
     {
@@ -53,6 +54,11 @@ public sealed class VirtioPci : PciFunction, IVirtioTransport
         // A transitional device names its type in the subsystem id.
         SetWord(PciConfig.SubsystemId, (ushort)(mode == VirtioPciMode.Modern ? 0x1100 : device.DeviceId));
         UseInterruptPin(1);
+        if (isExpress && mode != VirtioPciMode.Legacy)
+        {
+            _ = AddExpress(PciExpressType.Endpoint);
+            AddPowerManagement();
+        }
 
         if (vectors > 0)
         {

@@ -101,6 +101,9 @@ public static class Aml
         return [DWordPrefix, (byte)(maker >> 8), (byte)maker, (byte)(product >> 8), (byte)product];
     }
 
+    /// <summary>A UUID as a buffer (section 19.6.142).</summary>
+    public static byte[] Uuid(string value) => Buffer(Guid.Parse(value).ToByteArray());
+
     public static byte[] Name(string name, byte[] value) => [NameOp, .. Path(name), .. value];
 
     public static byte[] Scope(string path, params byte[][] body) => Block([ScopeOp], [.. Path(path), .. Join(body)]);

@@ -47,16 +47,19 @@ public static class AmlResource
     /// <summary>Ports that a bridge passes on.</summary>
     public static byte[] IoRange(ushort first, ushort last) => WordRange(1, 3, first, last);
 
-    /// <summary>32-bit memory that a bridge passes on (section 6.4.3.5.2).</summary>
+    /// <summary>32-bit memory that a bridge passes on (section 6.4.3.5.2); none when the last address is below the first.</summary>
     public static byte[] MemoryRange32(uint first, uint last, bool cacheable)
     {
+        var length = last >= first ? last - first + 1 : 0;
+        if (length == 0)
+            first = last = 0;
         var bytes = new byte[26];
         bytes[0] = 0x87;
         BinaryPrimitives.WriteUInt16LittleEndian(bytes.AsSpan(1), 23);
         Flags(bytes, 0, (byte)(1 | (cacheable ? 2 : 0)));
         BinaryPrimitives.WriteUInt32LittleEndian(bytes.AsSpan(10), first);
         BinaryPrimitives.WriteUInt32LittleEndian(bytes.AsSpan(14), last);
-        BinaryPrimitives.WriteUInt32LittleEndian(bytes.AsSpan(22), last - first + 1);
+        BinaryPrimitives.WriteUInt32LittleEndian(bytes.AsSpan(22), length);
         return bytes;
     }
 
