@@ -1,5 +1,6 @@
 using System.Diagnostics;
 using Dromaius.Boards.Pc;
+using Dromaius.Boards.Pc.Chipsets;
 using Dromaius.Devices.Firmware.Acpi;
 
 namespace Dromaius.Boards.Tests;
@@ -9,7 +10,7 @@ public class AmlTests
     private static readonly PcAcpiFacts Facts = new()
     {
         Topology = new CpuTopology(4, 1, 1, 4, 1, 4), PciHoleStart = 0x0800_0000, RamEnd = 0x0800_0000, Hpet = true,
-        SystemManagement = true, SerialPorts = [0, 1], ParallelPorts = 1, PanicPort = 0x505,
+        SystemManagement = true, SerialPorts = [0, 1], ParallelPorts = 1, PanicPort = 0x505, Places = new AcpiPlaces(0x600, 0xAFE0, 4, null),
     };
 
     [Theory]
@@ -56,7 +57,7 @@ public class AmlTests
     [Fact]
     public void LoaderCommandsPatchAndSumTheTables()
     {
-        var linker = PcAcpi.Build(Facts, 0x600);
+        var linker = PcAcpi.Build(Facts, PcDsdt.Build(Facts));
         var files = RunLoader(linker, 0x7000_0000, 0xF_5000);
         var tables = files[AcpiLinker.TablesFile];
         var rsdp = files[AcpiLinker.RsdpFile];
@@ -85,15 +86,18 @@ public class AmlTests
     }
 
     /// <summary>The reference compiler disassembles every table and compiles its own output of the DSDT again.</summary>
-    [Fact]
-    public void TheReferenceDisassemblerTakesTheTables()
+    [Theory]
+    [InlineData(false)]
+    [InlineData(true)]
+    public void TheReferenceDisassemblerTakesTheTables(bool q35)
     {
         if (!File.Exists("/usr/bin/iasl"))
             return;
         var folder = Directory.CreateTempSubdirectory("dromaius-aml");
         try
         {
-            var files = RunLoader(PcAcpi.Build(Facts, 0x600), 0x7000_0000, 0xF_5000);
+            var facts = q35 ? Facts with { HasConfigWindow = true, Places = new AcpiPlaces(0x600, 0x620, 16, (0xB000_0000, 256 << 20)) } : Facts;
+            var files = RunLoader(PcAcpi.Build(facts, q35 ? Q35Dsdt.Build(facts) : PcDsdt.Build(facts)), 0x7000_0000, 0xF_5000);
             var tables = files[AcpiLinker.TablesFile];
             var at = 64;
             while (at + 36 < tables.Length && tables[at] != 0)

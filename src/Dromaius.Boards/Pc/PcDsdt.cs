@@ -78,6 +78,7 @@ internal static class PcDsdt
             (first, last, next, end) = (next, end, 1, 0);
         // Room for large 64-bit base address registers above RAM.
         var high = (Math.Max(facts.RamEnd, 1UL << 32) + (1UL << 30) - 1) & ~((1UL << 30) - 1);
+        byte[] second = facts.HasConfigWindow ? AmlResource.MemoryRange32(next, end, false) : [];
         return Aml.Resources(
             AmlResource.BusRange(0, 255),
             AmlResource.Io(0xCF8, 8),
@@ -85,7 +86,7 @@ internal static class PcDsdt
             AmlResource.IoRange(0x0D00, 0xFFFF),
             AmlResource.MemoryRange32(0x000A_0000, 0x000B_FFFF, true),
             AmlResource.MemoryRange32(first, last, false),
-            AmlResource.MemoryRange32(next, end, false),
+            second,
             AmlResource.MemoryRange64(high, high + (2UL << 30) - 1));
     }
 
