@@ -31,7 +31,12 @@ public sealed partial class PcMachine
     /// <summary>The path of a bus's adapter as firmware spells it.</summary>
     internal string? ScsiPath(ScsiBus bus) => _chipset.Bus?.AllFunctions.FirstOrDefault(f => BusOf(f) == bus) is { } function ? PciPath(function, "scsi") : null;
 
-    private static ScsiBus? BusOf(Device adapter) => adapter is VirtioPci { Device: VirtioScsi scsi } ? scsi.Bus : null;
+    private static ScsiBus? BusOf(Device adapter) => adapter switch
+    {
+        VirtioPci { Device: VirtioScsi scsi } => scsi.Bus,
+        Lsi53c895a lsi => lsi.ScsiBus,
+        _ => null,
+    };
 
     private void PlugScsi(DeviceOption option)
     {

@@ -39,6 +39,13 @@ internal static class PcScsiTypes
             Name = "scsi-cd", Bus = "SCSI", Description = "virtual SCSI CD-ROM", Category = DeviceCategory.Storage,
             Properties = UnitProperties, Create = CdromOf,
         },
+        new()
+        {
+            Name = "lsi53c895a", Bus = "PCI", Alias = "lsi", Description = "LSI 53C895A SCSI host adapter", Category = DeviceCategory.Storage,
+            Properties = PcStorageTypes.PciProperties,
+            Create = static a => PcDeviceTypes.Plug(a, new Lsi53c895a(((PcMachine)a.Host).AddScsiBus(a.Id, 0, Lsi53c895a.MaxTarget, Lsi53c895a.MaxLun),
+                a.Host.VirtualClock) { Id = a.Id }),
+        },
         .. PcVirtioTypes.Family("virtio-scsi-pci", "virtio-scsi", DeviceCategory.Storage, "virtio SCSI host adapter",
         [
             .. PcVirtioTypes.VirtioProperties, new("num_queues", PropertyKind.UInt32, "4294967295"), new("virtqueue_size", PropertyKind.UInt32, "256"),

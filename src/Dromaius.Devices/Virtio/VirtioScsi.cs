@@ -365,8 +365,11 @@ public sealed class VirtioScsi : VirtioDevice
 
     private void SendEvent(ulong feature, uint type, ScsiTarget unit, uint reason)
     {
-        if (Has(feature) && IsRunning)
-            _ = SendEvent(type, 1u | (uint)unit.TargetId << 8 | (uint)(unit.Lun >> 8 | 0x40) << 16 | (uint)(unit.Lun & 0xFF) << 24, reason);
+        if (!Has(feature) || !IsRunning)
+            return;
+        // Small numbers as REPORT LUNS has them: drivers compare the two.
+        var high = unit.Lun < 256 ? 0u : (uint)(unit.Lun >> 8) | 0x40;
+        _ = SendEvent(type, 1u | (uint)unit.TargetId << 8 | high << 16 | (uint)(unit.Lun & 0xFF) << 24, reason);
     }
 
     /// <summary>Puts an event in the next buffer of the driver; without one it is lost and the next one says so.</summary>
