@@ -1,6 +1,7 @@
 using Dromaius.Block.Graph;
 using Dromaius.Core.Chardev;
 using Dromaius.Core.Devices;
+using Dromaius.Net;
 
 namespace Dromaius.Boards;
 
@@ -178,6 +179,12 @@ public sealed record MachineOptions
 
     /// <summary>The images, by id and node name, that <c>drive=</c> of a device names; null for none.</summary>
     public BlockGraph? Blocks { get; init; }
+
+    /// <summary>The networks that adapters connect to; null for none.</summary>
+    public NetworkSet? Networks { get; init; }
+
+    /// <summary>The adapters of <c>-nic</c> and <c>-net nic</c>, or the one by default.</summary>
+    public IReadOnlyList<NicOption> Nics { get; init; } = [];
 
     /// <summary><c>-nodefaults</c>: no default devices.</summary>
     public bool NoDefaults { get; init; }

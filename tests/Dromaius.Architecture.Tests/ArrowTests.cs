@@ -18,7 +18,7 @@ public sealed class ArrowTests
         ["Consoles"] = ["Core"],
         ["Devices"] = ["Core", "Block", "Net", "Consoles"],
         ["Boards"] = ["Core", "Block", "Net", "Consoles", "Devices", "Cpu"],
-        ["Control"] = ["Core", "Cpu", "Block", "Consoles", "Boards"],
+        ["Control"] = ["Core", "Cpu", "Block", "Net", "Consoles", "Boards"],
         ["LinuxUser"] = ["Core", "Jit", "Cpu"],
         ["Cli"] = ["Core", "Jit", "Cpu", "Kvm", "Block", "Net", "Consoles", "Devices", "Boards", "Control", "LinuxUser"],
     };

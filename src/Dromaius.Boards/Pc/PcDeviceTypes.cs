@@ -113,10 +113,14 @@ public static class PcDeviceTypes
         .. PcStorageTypes.All,
         .. PcVirtioTypes.All,
         .. PcScsiTypes.All,
+        .. PcNetworkTypes.All,
     ]);
 
     /// <summary>The PCI bus that a new function names, or the root bus.</summary>
     internal static PciBus BusOf(DeviceArguments a) => ((PcMachine)a.Host).FindPciBus(a.Type.Name, a.BusName);
+
+    /// <summary>The text of <c>-nic model=help</c>.</summary>
+    public static string NicModelHelp => PcNetworkTypes.ModelHelp;
 
     /// <summary>Plugs a PCI function where the user asked.</summary>
     internal static T Plug<T>(DeviceArguments a, T function)

@@ -36,7 +36,7 @@ public sealed partial class PcMachine : IDeviceHost
     byte[] IDeviceHost.Firmware(string name) => _firmware.Read(name);
 
     T? IDeviceHost.Bus<T>()
-        where T : class => _chipset.Bus as T ?? Displays as T ?? Input as T ?? _fwCfg as T;
+        where T : class => _chipset.Bus as T ?? Displays as T ?? Input as T ?? _fwCfg as T ?? _networks as T;
 
     void IDeviceHost.Exit(int status) => RequestExit(status);
 
@@ -97,6 +97,30 @@ public sealed partial class PcMachine : IDeviceHost
         return userMade
             ? PcDeviceTypes.Registry.Create(name, properties, Options.Globals, this)
             : DeviceRegistry.Create(type, properties, Options.Globals, this);
+    }
+
+    /// <summary>The adapters that the user named by what they connect to.</summary>
+    private void AddNics()
+    {
+        foreach (var nic in Options.Nics)
+        {
+            var model = nic.Model ?? PcNetworkTypes.Default;
+            var name = PcNetworkTypes.ModelOf(model) ?? throw new UserErrorException($"Unsupported NIC model: {model}");
+            var type = PcDeviceTypes.Registry.Get(name);
+            List<KeyValuePair<string, string>> properties = [];
+            void Set(string key, string? value)
+            {
+                if (value != null && (key == "id" || type.FindProperty(key) != null))
+                    properties.Add(new(key, value));
+            }
+
+            Set("id", nic.Id);
+            Set("mac", nic.Mac?.ToString());
+            Set("netdev", nic.Backend?.Name);
+            Set("addr", nic.Address);
+            Set("vectors", nic.Vectors?.ToString());
+            Add(CreateDevice(name, properties, userMade: false));
+        }
     }
 
     public override MachineDescription Describe() => new()

@@ -15,6 +15,7 @@ using Dromaius.Devices.Parallel;
 using Dromaius.Devices.Pci;
 using Dromaius.Devices.Serial;
 using Dromaius.Devices.Timers;
+using Dromaius.Net;
 
 namespace Dromaius.Boards.Pc;
 
@@ -47,6 +48,7 @@ public sealed partial class PcMachine : Machine
     private readonly HashSet<string> _chardevsInUse = [];
     private I8237? _dma;
     private int? _panicPort;
+    private readonly NetworkSet _networks;
     private bool _booted;
 
     internal PcMachine(PcBoard board, MachineOptions options, EventLoop? loop)
@@ -68,6 +70,13 @@ public sealed partial class PcMachine : Machine
 
         using var transaction = MemoryTransaction.Begin();
         Drives = new PcDrives(options, Loop, board.IdeUnits);
+        _networks = options.Networks ?? new NetworkSet(RealTimeClock, Lock);
+        Happened += e => _networks.IsPaused = e.Kind switch
+        {
+            MachineEventKind.Started => false,
+            MachineEventKind.Stopped => true,
+            _ => _networks.IsPaused,
+        };
         var biosName = "";
         var bios = HasFlash ? null : ReadBios(out biosName);
         _memory = new PcMemory(MemoryRoot, _layout, options.RamSize, bios, biosName);
@@ -103,6 +112,7 @@ public sealed partial class PcMachine : Machine
         IoRoot.Add(0x510, _fwCfg.Ports);
         IoRoot.Add(0x514, _fwCfg.DmaPorts);
         AddDisplay();
+        AddNics();
         AddPorts();
         AddUserDevices();
         AddDefaultDrives();

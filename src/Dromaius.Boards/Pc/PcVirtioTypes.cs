@@ -33,7 +33,7 @@ internal static class PcVirtioTypes
     ];
 
     /// <summary>A device type with its variants that fix the interface.</summary>
-    internal static IEnumerable<DeviceType> Family(string name, string alias, DeviceCategory category, string description,
+    internal static IEnumerable<DeviceType> Family(string name, string alias, DeviceCategory category, string? description,
         DeviceProperty[] properties, Func<DeviceArguments, (VirtioDevice Device, int Vectors, string BootKind)> create)
     {
         foreach (var (suffix, mode) in ((string, VirtioPciMode?)[])[("", null), ("-transitional", VirtioPciMode.Transitional),
@@ -66,8 +66,19 @@ internal static class PcVirtioTypes
         if (a.IsSet("vectors") && a.Integer("vectors") <= 2048)
             vectors = (int)a.Integer("vectors");
         var function = PcDeviceTypes.Plug(a, new VirtioPci(device, a.Type.Name, mode, vectors, express) { Id = a.Id });
+        if (kind == PcNetworkTypes.BootKind)
+            PcNetworkTypes.AddRom(a, function);
+        // The disks of a SCSI controller have places of their own.
         if (device is not VirtioScsi)
-            PcStorageTypes.NoteBoot(a, PcMachine.PciPath(function, kind) + (kind == "scsi" ? "/disk@0,0" : ""));
+        {
+            PcStorageTypes.NoteBoot(a, PcMachine.PciPath(function, kind) + kind switch
+            {
+                "scsi" => "/disk@0,0",
+                PcNetworkTypes.BootKind => PcNetworkTypes.BootLeaf,
+                _ => "",
+            });
+        }
+
         return function;
     }
 

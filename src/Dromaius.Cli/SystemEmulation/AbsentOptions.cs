@@ -11,8 +11,6 @@ internal static class AbsentOptions
 {
     public static readonly OptionSpec[] All =
     [
-        new("net", "none", "use it alone to have zero network devices (there are none in this version)", static (_, a) => OnlyNone(a, "network devices are")),
-        new("nic", "none", "use it alone to have zero network devices (there are none in this version)", static (_, a) => OnlyNone(a, "network devices are")),
         new("usb", null, null, static (_, _) => Host.Complain("-usb: warning: USB is not available in this version")),
         new("audiodev", "none,id=id", null, static (_, a) => OnlyNone(a, "audio is")),
         new("mem-prealloc", null, null, static (_, _) => { }),
@@ -23,7 +21,7 @@ internal static class AbsentOptions
     public static readonly HashSet<string> Known =
     [
         "numa", "add-fd", "mem-path", "audio-help", "audio",
-        "fsdev", "virtfs", "iscsi", "usbdevice", "spice", "portrait", "rotate", "full-screen", "netdev", "tpmdev", "compat",
+        "fsdev", "virtfs", "iscsi", "usbdevice", "spice", "portrait", "rotate", "full-screen", "tpmdev", "compat",
         "object", "gdb", "s", "hax", "hvf", "xen-domid", "xen-attach", "xen-domid-restrict", "loadvm", "option-rom", "icount", "watchdog",
         "watchdog-action", "virtioconsole", "tb-size", "incoming", "only-migratable", "chroot", "runas", "prom-env", "semihosting",
         "semihosting-config", "old-param", "writeconfig", "trace", "plugin", "async-teardown", "enable-fips", "dump-vmstate",

@@ -11,10 +11,10 @@ internal static class ConfigFile
     {
         ["machine"] = "machine", ["memory"] = "m", ["smp-opts"] = "smp", ["device"] = "device", ["drive"] = "drive", ["chardev"] = "chardev", ["mon"] = "mon",
         ["name"] = "name", ["rtc"] = "rtc", ["boot-opts"] = "boot", ["global"] = "global", ["fw_cfg"] = "fw_cfg", ["accel"] = "accel",
-        ["msg"] = "msg", ["action"] = "action", ["overcommit"] = "overcommit",
+        ["netdev"] = "netdev", ["nic"] = "nic", ["net"] = "net", ["msg"] = "msg", ["action"] = "action", ["overcommit"] = "overcommit",
     };
 
-    private static readonly Dictionary<string, string> FirstKey = new() { ["device"] = "driver", ["chardev"] = "backend" };
+    private static readonly Dictionary<string, string> FirstKey = new() { ["device"] = "driver", ["chardev"] = "backend", ["netdev"] = "type", ["nic"] = "type", ["net"] = "type" };
 
     public static void Read(SystemSettings settings, string path)
     {

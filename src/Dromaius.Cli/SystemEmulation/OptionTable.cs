@@ -11,10 +11,11 @@ internal static class OptionTable
         new("Block device options", DriveOptions.All),
         new("Display options", DisplayOptions.All),
         new("x86 options", X86Options.All),
+        new("Network options", NetOptions.All),
         new("Character device options", ChardevOptions.All),
         new("Linux/Multiboot boot options", BootOptions.All),
         new("Debug and expert options", ExpertOptions.All),
-        new("Network and other options (accepted where they ask for nothing)", AbsentOptions.All),
+        new("Other options (accepted where they ask for nothing)", AbsentOptions.All),
     ];
 
     private static readonly Dictionary<string, OptionSpec> ByName = Build();

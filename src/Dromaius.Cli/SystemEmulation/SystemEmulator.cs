@@ -8,6 +8,7 @@ using Dromaius.Core.Chardev;
 using Dromaius.Core.Errors;
 using Dromaius.Core.Processes;
 using Dromaius.Core.Time;
+using Dromaius.Net;
 
 namespace Dromaius.Cli.SystemEmulation;
 
@@ -62,9 +63,15 @@ internal static class SystemEmulator
             EscapeCharacter = settings.EscapeCharacter,
         });
         using var blocks = new BlockGraph(loop);
+        using var networks = new NetworkSet(new HostClock(loop), loop.MachineLock) { Warn = static line => Host.Complain("warning: " + line) };
         try
         {
-            machine = Machine.Create(Options(settings, consoles) with { Drives = DriveSettings.Open(settings, blocks), Blocks = blocks }, loop);
+            var nics = NetOptions.Open(settings, networks);
+            machine = Machine.Create(Options(settings, consoles) with
+            {
+                Drives = DriveSettings.Open(settings, blocks), Blocks = blocks, Networks = networks, Nics = nics,
+            }, loop);
+            networks.WarnLoose();
             StopOnDiskErrors(machine, blocks);
             var control = new MachineControl(machine, target, consoles.All);
             CrashReport.Machine = control;

@@ -66,6 +66,12 @@ internal sealed class SystemSettings
     public List<Argument> BlockNodes { get; } = [];
     public bool Snapshot { get; set; }
 
+    /// <summary><c>-netdev</c>, <c>-nic</c> and <c>-net</c>, in order.</summary>
+    public List<Argument> Networks { get; } = [];
+
+    /// <summary>False once an adapter was asked for, or none.</summary>
+    public bool DefaultNetwork { get; set; } = true;
+
     public bool NoDefaults { get; set; }
     public bool NoGraphic { get; set; }
     public bool StartPaused { get; set; }

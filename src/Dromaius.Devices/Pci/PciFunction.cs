@@ -232,7 +232,7 @@ public abstract class PciFunction : Device
     }
 
     /// <summary>An expansion ROM with this image, padded to a power of two.</summary>
-    protected void AddRom(ReadOnlySpan<byte> image, string name)
+    public void AddRom(ReadOnlySpan<byte> image, string name)
     {
         var size = BitOperations.RoundUpToPowerOf2((uint)Math.Max(image.Length, 2048));
         var ram = new RamBlock(name, size);

@@ -22,6 +22,8 @@ public sealed class Virtqueue
     private bool _availableWrap = true, _usedWrap = true;
     private ushort _signalled;
     private bool _signalledValid;
+    private int _unpublished, _firstFlagsAt;
+    private ushort _firstFlags;
 
     internal Virtqueue(VirtioDevice device, int index, int maxSize)
     {
@@ -59,6 +61,7 @@ public sealed class Virtqueue
         Vector = NoVector;
         DescriptorArea = DriverArea = DeviceArea = 0;
         _nextAvailable = _nextUsed = _signalled = 0;
+        _unpublished = 0;
         _signalledValid = false;
         _availableWrap = _usedWrap = true;
     }
@@ -138,15 +141,42 @@ public sealed class Virtqueue
     /// <summary>Returns a chain with so many bytes written; call <see cref="Notify"/> after the last of a batch.</summary>
     public void Push(VirtqueueElement element, uint written)
     {
+        PushLater(element, written);
+        Publish();
+    }
+
+    /// <summary>Returns a chain that the driver does not see before <see cref="Publish"/>: several that belong together.</summary>
+    public void PushLater(VirtqueueElement element, uint written)
+    {
         if (IsEnabled)
         {
             if (IsPacked)
                 PushPacked(element, written);
             else
                 PushSplit(element, written);
+            _unpublished++;
         }
 
         _pool.Push(element);
+    }
+
+    /// <summary>Lets the driver see what was returned.</summary>
+    public void Publish()
+    {
+        if (_unpublished == 0 || !IsEnabled)
+            return;
+        Interlocked.MemoryBarrier();
+        if (IsPacked)
+            _descriptors.Write16(_firstFlagsAt, _firstFlags);
+        else
+        {
+            _used.Write16(2, _nextUsed);
+            // Once round the ring since the last interrupt, its comparison says nothing any more.
+            if ((short)(_nextUsed - _signalled) < 0)
+                _signalledValid = false;
+        }
+
+        _unpublished = 0;
     }
 
     /// <summary>Interrupts the driver unless it asked not to be.</summary>
@@ -293,11 +323,6 @@ public sealed class Virtqueue
         BinaryPrimitives.WriteUInt32LittleEndian(entry[4..], written);
         _used.Write(4 + (8 * (_nextUsed % Size)), entry);
         _nextUsed++;
-        Interlocked.MemoryBarrier();
-        _used.Write16(2, _nextUsed);
-        // Once round the ring since the last interrupt, its comparison says nothing any more.
-        if ((short)(_nextUsed - _signalled) < 0)
-            _signalledValid = false;
     }
 
     private bool ShouldNotifySplit()
@@ -388,9 +413,12 @@ public sealed class Virtqueue
         BinaryPrimitives.WriteUInt16LittleEndian(body[4..], element.Head);
         var at = _nextUsed * DescriptorSize;
         _descriptors.Write(at + 8, body);
-        Interlocked.MemoryBarrier();
-        var flags = (element.HasWritable ? FlagWrite : 0) | (_usedWrap ? FlagAvailable | FlagUsed : 0);
-        _descriptors.Write16(at + 14, (ushort)flags);
+        var flags = (ushort)((element.HasWritable ? FlagWrite : 0) | (_usedWrap ? FlagAvailable | FlagUsed : 0));
+        // The first descriptor of a batch lets the driver see all of it.
+        if (_unpublished == 0)
+            (_firstFlagsAt, _firstFlags) = (at + 14, flags);
+        else
+            _descriptors.Write16(at + 14, flags);
         var next = _nextUsed + element.Descriptors;
         if (next >= Size)
         {
