@@ -252,7 +252,10 @@ public abstract class Machine : IDisposable
     /// <summary>Plugs a device in while the machine is on.</summary>
     public virtual void PlugDevice(DeviceOption option) => throw new UserErrorException($"Bus '{option.Name}' does not support hotplugging");
 
-    /// <summary>Takes a device out that was plugged in.</summary>
+    /// <summary>A device is gone that <see cref="UnplugDevice"/> was asked for. Raised under the machine lock.</summary>
+    public event Action<Device>? DeviceDeleted;
+
+    /// <summary>Takes a device out, or asks the guest to give it away; <see cref="DeviceDeleted"/> tells when it is gone.</summary>
     public virtual void UnplugDevice(Device device) =>
         throw new UserErrorException($"Device '{device.Id}' can not be unplugged");
 
@@ -283,6 +286,9 @@ public abstract class Machine : IDisposable
     /// <summary>Takes a device out of the list.</summary>
     protected void Remove(Device device) => _devices.Remove(device);
 
+    /// <summary>Says that a device that was to be unplugged is gone.</summary>
+    protected void NoteDeleted(Device device) => DeviceDeleted?.Invoke(device);
+
     /// <summary>Resets what the board itself holds, after the devices and before the processors.</summary>
     protected virtual void ResetBoard()
     {
@@ -307,7 +313,8 @@ public abstract class Machine : IDisposable
 
     private void ResetAll(EventReason reason)
     {
-        foreach (var device in _devices)
+        // A copy: a reset gives away what was about to be unplugged.
+        foreach (var device in _devices.ToArray())
             device.Reset();
         ResetBoard();
         foreach (var vcpu in Vcpus)

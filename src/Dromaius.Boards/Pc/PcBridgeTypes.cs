@@ -29,7 +29,7 @@ internal static class PcBridgeTypes
                 new("shpc", PropertyKind.Bool, "off"),
             ],
             Create = static a => a.Integer("chassis_nr") is var chassis and > 0
-                ? PcDeviceTypes.Plug(a, new ConventionalBridge(SecondaryName(a, "pci"), (byte)chassis, false) { Id = a.Id })
+                ? Note(a, PcDeviceTypes.Plug(a, new ConventionalBridge(SecondaryName(a, "pci"), (byte)chassis, false) { Id = a.Id }))
                 : throw new UserErrorException("Bridge chassis not specified. Each bridge is required to be assigned a unique chassis id > 0."),
         },
         new()
@@ -50,9 +50,18 @@ internal static class PcBridgeTypes
             var (chassis, slot) = ((byte)a.Integer("chassis"), (ushort)a.Integer("slot"));
             if (bus.AllFunctions.OfType<PciExpressPort>().Any(p => p.Chassis == chassis && p.SlotNumber == slot))
                 throw new UserErrorException($"Can't add chassis slot, error -16");
-            return PcDeviceTypes.Plug(a, new PciExpressPort(model, SecondaryName(a, "pcie"), (byte)a.Integer("port"), chassis, slot, a.Bool("hotplug")) { Id = a.Id });
+            return PcDeviceTypes.Plug(a, new PciExpressPort(model, SecondaryName(a, "pcie"), (byte)a.Integer("port"), chassis, slot, a.Bool("hotplug"))
+            {
+                Id = a.Id, Ejected = ((PcMachine)a.Host).FinishUnplug,
+            });
         },
     };
+
+    private static ConventionalBridge Note(DeviceArguments a, ConventionalBridge bridge)
+    {
+        ((PcMachine)a.Host).Chipset.NoteBridge(bridge);
+        return bridge;
+    }
 
     /// <summary>The bus behind is named after the bridge.</summary>
     private static string SecondaryName(DeviceArguments a, string kind)

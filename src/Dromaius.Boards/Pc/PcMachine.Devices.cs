@@ -133,41 +133,6 @@ public sealed partial class PcMachine : IDeviceHost
         Roms = _memory.FirmwareBlock is { } rom ? [(0x1_0000_0000 - rom.Size, rom.Size, true, Path.GetFileName(rom.Name))] : [],
     };
 
-    public override void PlugDevice(DeviceOption option)
-    {
-        var type = PcDeviceTypes.Registry.Get(option.Name);
-        if (type.Category == DeviceCategory.Display || !type.UserCreatable)
-            throw new UserErrorException("Parameter 'driver' expects a pluggable device type");
-        if (type.Bus is not ("PCI" or "SCSI"))
-            throw new UserErrorException($"Bus '{type.Bus?.ToLowerInvariant()}.0' does not support hotplugging");
-        var id = option.Properties.FirstOrDefault(static p => p.Key == "id").Value;
-        if (id != null && Devices.Any(d => d.Id == id))
-            throw new UserErrorException($"Duplicate device ID '{id}'");
-        if (type.Bus == "SCSI")
-        {
-            PlugScsi(option);
-            return;
-        }
-
-        var device = Add(CreateDevice(option.Name, option.Properties, userMade: true));
-        device.Reset();
-    }
-
-    public override void UnplugDevice(Device device)
-    {
-        if (device is ScsiTarget unit)
-        {
-            UnplugScsi(unit);
-            return;
-        }
-
-        if (device is not PciFunction function)
-            throw new UserErrorException($"Bus '{device.Arguments?.Type.Bus?.ToLowerInvariant()}.0' does not support hotplugging");
-        UnplugScsiBusOf(function);
-        function.Bus?.Unplug(function);
-        Remove(device);
-    }
-
     private void AddUserDevices()
     {
         foreach (var option in Options.Devices)

@@ -7,6 +7,7 @@ using Dromaius.Core.Chardev;
 using Dromaius.Core.Devices;
 using Dromaius.Core.Memory;
 using Dromaius.Core.Time;
+using Dromaius.Devices.Virtio;
 
 namespace Dromaius.Cli.SystemEmulation;
 
@@ -96,10 +97,14 @@ internal sealed class MachineControl(Machine machine, string target, IReadOnlyDi
 
     public void PlugDevice(DeviceOption option) => machine.PlugDevice(option);
 
-    public void UnplugDevice(Device device)
+    public void UnplugDevice(Device device) => machine.UnplugDevice(device);
+
+    /// <summary>Tells monitors of a device that is gone.</summary>
+    public void ReportDeleted(Device device)
     {
         var path = device.Id != null ? $"/machine/peripheral/{device.Id}" : "/machine/unattached";
-        machine.UnplugDevice(device);
+        if (device is VirtioPci)
+            EventRaised?.Invoke("DEVICE_DELETED", new JsonObject { ["path"] = path + "/virtio-backend" });
         var data = new JsonObject { ["path"] = path };
         if (device.Id is { } id)
             data["device"] = id;

@@ -74,6 +74,7 @@ internal static class SystemEmulator
             networks.WarnLoose();
             StopOnDiskErrors(machine, blocks);
             var control = new MachineControl(machine, target, consoles.All);
+            machine.DeviceDeleted += control.ReportDeleted;
             CrashReport.Machine = control;
             foreach (var (backend, isMachine, pretty) in consoles.Monitors)
                 Attach(control, backend, isMachine, pretty);

@@ -21,6 +21,7 @@ public sealed class I440Fx : PciFunction
     public I440Fx(MemoryRegion system, MemoryRegion ram, MemoryRegion pci)
         : base(PciConfig.VendorIntel, 0x1237, 0x06, 0x00, 0, 2)
     {
+        IsHotPluggable = false;
         ReserveConfig(0xE0);
         for (var i = 0; i < PamWindows.Registers; i++)
             SetWritable(Pam0 + i, 1, i == 0 ? 0x30u : 0x33u);

@@ -12,9 +12,8 @@ public class PciExpressPort : PciBridge
 
     // Attention button, power controller, both indicators, hot-plug with surprise, electromechanical interlock.
     private const uint SlotFeatures = 0x0002_007B;
-    private const ushort AttentionPressed = 1, PowerFault = 2, PresenceChanged = 8, CommandCompleted = 0x10, PresenceDetected = 0x40,
-        InterlockEngaged = 0x80, LinkChanged = 0x100, AllEvents = 0x11F;
-    private const ushort HotPlugInterrupt = 0x20, CommandInterrupt = 0x10, PowerIndicator = 0x300, PowerIndicatorOff = 0x300, PowerIndicatorOn = 0x100,
+    private const ushort AttentionPressed = 1, PresenceChanged = 8, CommandCompleted = 0x10, PresenceDetected = 0x40, AllEvents = 0x11F;
+    private const ushort HotPlugInterrupt = 0x20, PowerIndicator = 0x300, PowerIndicatorOff = 0x300, PowerIndicatorOn = 0x100,
         PowerOff = 0x400, Interlock = 0x800, AttentionIndicator = 0xC0;
     private const ushort DefaultControl = AttentionIndicator | PowerIndicatorOff | PowerOff;
 
@@ -71,6 +70,9 @@ public class PciExpressPort : PciBridge
 
     public override string TypeName { get; }
 
+    /// <summary>The system gave a function in the slot away.</summary>
+    public Action<PciFunction>? Ejected { get; init; }
+
     public byte Chassis { get; }
 
     public ushort SlotNumber { get; }
@@ -79,16 +81,59 @@ public class PciExpressPort : PciBridge
 
     public override void WriteConfig(int offset, int size, uint value)
     {
+        var before = Express == null ? 0 : ConfigWord(SlotAt + SlotControl);
         base.WriteConfig(offset, size, value);
         if (!Overlaps(offset, size, SlotAt + SlotControl, 4))
             return;
         if (Overlaps(offset, size, SlotAt + SlotControl, 2))
         {
+            if (!IsOff(before) && IsOff(ConfigWord(SlotAt + SlotControl)))
+                Eject();
             // Commands are carried out at once.
             SetStatus(SlotStatusBits | CommandCompleted);
         }
 
         UpdateEvent();
+    }
+
+    /// <summary>A device came into the slot while the machine runs: it is there, and somebody pressed the button.</summary>
+    public void NotePlugged()
+    {
+        Express!.SetLinkActive(true);
+        SetStatus(SlotStatusBits | PresenceDetected | PresenceChanged | AttentionPressed);
+        UpdateEvent();
+    }
+
+    /// <summary>Presses the button, so that the system gives the device away; a slot that is off gives it away at once.</summary>
+    /// <returns>False, and why, while an earlier press is being dealt with.</returns>
+    public bool TryRequestUnplug(out string busy)
+    {
+        const ushort Blinking = 0x200;
+        busy = "Hot-unplug failed: guest is busy (power indicator blinking)";
+        var control = ConfigWord(SlotAt + SlotControl);
+        if ((control & PowerIndicator) == Blinking)
+            return false;
+        if (IsOff(control))
+            Eject();
+        else
+            SetStatus(SlotStatusBits | AttentionPressed);
+        UpdateEvent();
+        return true;
+    }
+
+    /// <summary>Power and its indicator are off.</summary>
+    private static bool IsOff(int control) => (control & PowerOff) != 0 && (control & PowerIndicator) == PowerIndicatorOff;
+
+    private void Eject()
+    {
+        if ((SlotStatusBits & PresenceDetected) == 0)
+            return;
+        foreach (var function in Secondary.Functions.Where(static f => f.IsHotPluggable).ToList())
+            Ejected?.Invoke(function);
+        if (Secondary.Functions.Any())
+            return;
+        Express!.SetLinkActive(false);
+        SetStatus((SlotStatusBits & ~PresenceDetected) | PresenceChanged);
     }
 
     public override void Reset()

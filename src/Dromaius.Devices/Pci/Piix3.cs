@@ -22,6 +22,7 @@ public sealed class Piix3 : PciFunction
         _bus = bus;
         _isa = isa;
         IsMultifunction = true;
+        IsHotPluggable = false;
         ReserveConfig(0xE0);
         SetWord(PciConfig.Command, PciConfig.CommandIo | PciConfig.CommandMemory | PciConfig.CommandMaster);
         SetWord(PciConfig.Status, 0x0200);

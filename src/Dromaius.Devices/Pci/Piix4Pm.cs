@@ -32,6 +32,7 @@ public sealed class Piix4Pm : PciFunction
         _systemManagement = systemManagement;
         _pmBlock = new Block(pm.PmRegisters);
         _smBlock = new Block(smBus.Registers);
+        IsHotPluggable = false;
         ReserveConfig(0xE0);
         SetWord(PciConfig.Status, 0x0280);
         UseInterruptPin(1);

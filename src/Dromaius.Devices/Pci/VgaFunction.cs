@@ -17,6 +17,7 @@ public sealed class VgaFunction : PciFunction
     {
         Vga = vga;
         TypeName = typeName;
+        IsHotPluggable = false;
         AddMemoryBar(0, Vga.Framebuffer, prefetch: true);
         AddMemoryBar(2, Vga.Mmio);
         if (rom != null)

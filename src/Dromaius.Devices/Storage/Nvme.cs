@@ -46,6 +46,9 @@ public sealed partial class Nvme : PciFunction
         AddMemoryBar(0, window, wide: true);
     }
 
+    /// <summary>The drive.</summary>
+    public BlockBackend Backend => _backend;
+
     public override string TypeName => "nvme";
     public required string Serial { get; init; }
     public int BlockSize { get; init; } = Sector;

@@ -38,6 +38,9 @@ public sealed class VirtioBlock : VirtioDevice
         backend.MediumChanged += ConfigChanged;
     }
 
+    /// <summary>The drive.</summary>
+    public BlockBackend Backend => _backend;
+
     public override string TypeName => "virtio-blk-device";
     public override int DeviceId => 2;
     public override int ClassCode => 0x010000;

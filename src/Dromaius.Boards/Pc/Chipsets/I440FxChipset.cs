@@ -1,5 +1,6 @@
 using Dromaius.Core.Interrupts;
 using Dromaius.Devices.Firmware;
+using Dromaius.Devices.Firmware.Acpi;
 using Dromaius.Devices.Pci;
 using Dromaius.Devices.Storage.Ata;
 
@@ -9,14 +10,15 @@ namespace Dromaius.Boards.Pc.Chipsets;
 internal sealed class I440FxChipset : PciChipset
 {
     /// <summary>The general purpose event registers, and where firmware puts the power management block unless it says otherwise.</summary>
-    private const uint GpeBase = 0xAFE0, DefaultPmBase = 0x600;
+    private const uint GpeBase = 0xAFE0, DefaultPmBase = 0x600, HotplugPorts = 0xAE00;
 
     private const int IsaSlot = 1 << 3, IdeFunction = IsaSlot + 1, PowerFunction = IsaSlot + 3;
 
     private readonly Piix4Pm _power;
+    private readonly AcpiPciHotplug _hotplug;
 
     public I440FxChipset(PcMachine machine)
-        : base(machine, new PciBus("pci.0", machine.Ram.Pci, machine.IoRoot, machine.Memory) { IsHotPluggable = true })
+        : base(machine, new PciBus("pci.0", machine.Ram.Pci, machine.IoRoot, machine.Memory))
     {
         var host = machine.AddPart(new I440Fx(machine.MemoryRoot, machine.Ram.Ram, machine.Ram.Pci));
         host.SmramChanged = () => machine.Ram.SmramWindow.Enabled = host.IsSmramEnabled;
@@ -36,17 +38,33 @@ internal sealed class I440FxChipset : PciChipset
         _power = machine.AddPart(new Piix4Pm(Acpi, machine.AddPart(machine.AddEeproms(new SmBus())), machine.IoRoot, machine.Properties.Smm));
         if (machine.Properties.Acpi)
             Bus.Plug(_power, PowerFunction);
+        _hotplug = machine.AddPart(new AcpiPciHotplug
+        {
+            EventRaised = () => Acpi.RaiseGpe(HotplugAml.Event), Ejected = machine.FinishUnplug,
+        });
+        machine.IoRoot.Add(HotplugPorts, _hotplug.Ports);
+        if (machine.Properties.Acpi)
+            _hotplug.AddBus(Bus);
     }
 
     public override AcpiPm Acpi { get; }
 
     public override AcpiPlaces Places => new(_power.Base is not 0 and var set ? set : DefaultPmBase, GpeBase, 4, null);
 
-    public override byte[] BuildDsdt(PcAcpiFacts facts) => PcDsdt.Build(facts);
+    public override AcpiPciHotplug Hotplug => _hotplug;
+
+    public override byte[] BuildDsdt(PcAcpiFacts facts) =>
+        Aml.Join(PcDsdt.Build(facts), HotplugAml.Build(HotplugPorts, Bus, [.. _hotplug.Buses], [0, IsaSlot >> 3]));
+
+    public override void NoteBridge(PciBridge bridge)
+    {
+        if (Machine.Properties.Acpi && bridge is ConventionalBridge && bridge.Bus!.IsHotPluggable)
+            _hotplug.AddBus(bridge.Secondary);
+    }
 
     public override void AddStorage()
     {
-        var ide = Machine.AddPart(new PiixIde());
+        var ide = Machine.AddPart(new PiixIde { IsHotPluggable = false });
         Bus.Plug(ide, IdeFunction);
         ide.MapLegacy(Machine.IoRoot);
         for (var i = 0; i < ide.Channels.Count; i++)

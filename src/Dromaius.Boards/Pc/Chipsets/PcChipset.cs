@@ -20,6 +20,14 @@ internal abstract class PcChipset
     /// <summary>Where things are that ACPI tables name and firmware moves.</summary>
     public virtual AcpiPlaces Places => default;
 
+    /// <summary>Hot-plug of conventional slots; null for none.</summary>
+    public virtual AcpiPciHotplug? Hotplug => null;
+
+    /// <summary>A bridge is there from the start.</summary>
+    public virtual void NoteBridge(PciBridge bridge)
+    {
+    }
+
     /// <summary>The disk controllers on the board.</summary>
     public virtual void AddStorage()
     {

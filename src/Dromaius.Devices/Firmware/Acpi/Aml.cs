@@ -12,9 +12,10 @@ public static class Aml
     private const byte ZeroOp = 0x00, OneOp = 0x01, NameOp = 0x08, BytePrefix = 0x0A, WordPrefix = 0x0B, DWordPrefix = 0x0C,
         StringPrefix = 0x0D, QWordPrefix = 0x0E, ScopeOp = 0x10, BufferOp = 0x11, PackageOp = 0x12, MethodOp = 0x14,
         DualNamePrefix = 0x2E, MultiNamePrefix = 0x2F, ExtPrefix = 0x5B, RootChar = 0x5C, Local0Op = 0x60, Arg0Op = 0x68,
-        StoreOp = 0x70, AndOp = 0x7B, OrOp = 0x7D, CreateDWordFieldOp = 0x8A, LNotOp = 0x92, LEqualOp = 0x93, IfOp = 0xA0,
+        StoreOp = 0x70, ShiftLeftOp = 0x79, AndOp = 0x7B, OrOp = 0x7D, NotifyOp = 0x86, CreateDWordFieldOp = 0x8A, LNotOp = 0x92, LEqualOp = 0x93, IfOp = 0xA0,
         ElseOp = 0xA1, ReturnOp = 0xA4, OnesOp = 0xFF;
 
+    private const byte ExtMutex = 0x01, ExtAcquire = 0x23, ExtRelease = 0x27;
     private const byte ExtRegion = 0x80, ExtField = 0x81, ExtDevice = 0x82, ExtProcessor = 0x83;
 
     public enum Space : byte
@@ -149,6 +150,21 @@ public static class Aml
         [CreateDWordFieldOp, .. buffer, .. Integer((ulong)index), .. Path(name)];
 
     public static byte[] Store(byte[] value, byte[] target) => [StoreOp, .. value, .. target];
+
+    public static byte[] ShiftLeft(byte[] value, byte[] count, byte[] target) => [ShiftLeftOp, .. value, .. count, .. target];
+
+    /// <summary>Tells the system of something about an object.</summary>
+    public static byte[] Notify(string path, byte[] what) => [NotifyOp, .. Path(path), .. what];
+
+    public static byte[] Mutex(string name) => [ExtPrefix, ExtMutex, .. Path(name), 0];
+
+    /// <summary>Waits for a mutex without limit.</summary>
+    public static byte[] Acquire(string mutex) => [ExtPrefix, ExtAcquire, .. Path(mutex), 0xFF, 0xFF];
+
+    public static byte[] Release(string mutex) => [ExtPrefix, ExtRelease, .. Path(mutex)];
+
+    /// <summary>Calls a method.</summary>
+    public static byte[] Call(string method, params byte[][] arguments) => [.. Path(method), .. Join(arguments)];
 
     public static byte[] And(byte[] a, byte[] b, byte[]? target = null) => [AndOp, .. a, .. b, .. target ?? [ZeroOp]];
 

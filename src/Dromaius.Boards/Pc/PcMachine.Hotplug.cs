@@ -1,0 +1,89 @@
+using Dromaius.Core.Devices;
+using Dromaius.Core.Errors;
+using Dromaius.Devices.Pci;
+using Dromaius.Devices.Storage;
+using Dromaius.Devices.Storage.Scsi;
+using Dromaius.Devices.Virtio;
+
+namespace Dromaius.Boards.Pc;
+
+/// <content>Devices that come and go while the machine runs: PCI functions with the guest's consent, SCSI units at once.</content>
+public sealed partial class PcMachine
+{
+    private readonly HashSet<PciFunction> _unplugging = [];
+
+    internal Chipsets.PcChipset Chipset => _chipset;
+
+    public override void PlugDevice(DeviceOption option)
+    {
+        var type = PcDeviceTypes.Registry.Get(option.Name);
+        if (type.Category == DeviceCategory.Display || !type.UserCreatable)
+            throw new UserErrorException("Parameter 'driver' expects a pluggable device type");
+        if (type.Bus is not ("PCI" or "SCSI"))
+            throw new UserErrorException($"Bus '{type.Bus?.ToLowerInvariant()}.0' does not support hotplugging");
+        var id = option.Properties.FirstOrDefault(static p => p.Key == "id").Value;
+        if (id != null && Devices.Any(d => d.Id == id))
+            throw new UserErrorException($"Duplicate device ID '{id}'");
+        if (type.Bus == "SCSI")
+        {
+            PlugScsi(option);
+            return;
+        }
+
+        var bus = FindPciBus(type.Name, option.Properties.FirstOrDefault(static p => p.Key == "bus").Value);
+        if (!bus.IsHotPluggable || type.Category == DeviceCategory.Bridge)
+            throw new UserErrorException($"Bus '{bus.Name}' does not support hotplugging");
+        var function = (PciFunction)Add(CreateDevice(option.Name, option.Properties, userMade: true));
+        function.Reset();
+        // Functions of a slot come together: number 0 is plugged last.
+        if (function.Function != 0)
+            return;
+        if (bus.Parent is PciExpressPort port)
+            port.NotePlugged();
+        else
+            _chipset.Hotplug?.NotePlugged(function);
+    }
+
+    public override void UnplugDevice(Device device)
+    {
+        if (device is ScsiTarget unit)
+        {
+            UnplugScsi(unit);
+            NoteDeleted(unit);
+            return;
+        }
+
+        if (device is not PciFunction { Bus: { } bus } function)
+            throw new UserErrorException($"Bus '{device.Arguments?.Type.Bus?.ToLowerInvariant()}.0' does not support hotplugging");
+        if (!bus.IsHotPluggable)
+            throw new UserErrorException($"Bus '{bus.Name}' does not support hotplugging");
+        if (!function.IsHotPluggable)
+            throw new UserErrorException($"Device '{function.TypeName}' does not support hotplugging");
+        if (!_unplugging.Add(function))
+            throw new UserErrorException($"Device {device.Id} is already in the process of unplug");
+        if (bus.Parent is PciExpressPort port)
+        {
+            if (port.TryRequestUnplug(out var busy))
+                return;
+            _ = _unplugging.Remove(function);
+            throw new UserErrorException(busy);
+        }
+
+        _chipset.Hotplug?.RequestUnplug(function);
+    }
+
+    /// <summary>The guest gave a function away.</summary>
+    internal void FinishUnplug(PciFunction function)
+    {
+        function.Reset();
+        UnplugScsiBusOf(function);
+        function.Bus?.Unplug(function);
+        _ = _unplugging.Remove(function);
+        Remove(function);
+        if (function is VirtioPci { Device: VirtioBlock disk })
+            Drives.Release(disk.Backend);
+        else if (function is Nvme nvme)
+            Drives.Release(nvme.Backend);
+        NoteDeleted(function);
+    }
+}
