@@ -14,7 +14,7 @@ internal static class PcNetworkTypes
     internal const string BootKind = "ethernet", BootLeaf = "/ethernet-phy@0";
 
     /// <summary>The adapter of machines whose user names none.</summary>
-    internal const string Default = "virtio-net-pci";
+    internal const string Default = "e1000";
 
     private static readonly DeviceProperty[] NicProperties =
     [
@@ -46,12 +46,43 @@ internal static class PcNetworkTypes
     public static DeviceType[] All { get; } =
     [
         .. PcVirtioTypes.Family("virtio-net-pci", "virtio-net", DeviceCategory.Network, null, VirtioNetProperties, VirtioNetOf),
+        PciNic("e1000", "Intel Gigabit Ethernet", "efi-e1000.rom", IntelProperties, static (a, mac) => new E1000(a.Type.Name, a.Host.VirtualClock, mac) { Id = a.Id }),
+        PciNic("e1000-82544gc", "Intel Gigabit Ethernet", "efi-e1000.rom", IntelProperties, static (a, mac) => new E1000(a.Type.Name, a.Host.VirtualClock, mac) { Id = a.Id }),
+        PciNic("e1000-82545em", "Intel Gigabit Ethernet", "efi-e1000.rom", IntelProperties, static (a, mac) => new E1000(a.Type.Name, a.Host.VirtualClock, mac) { Id = a.Id }),
     ];
+
+    private static DeviceProperty[] IntelProperties =>
+    [
+        new("autonegotiation", PropertyKind.Bool, "on"), new("extra_mac_registers", PropertyKind.Bool, "on"), new("mitigation", PropertyKind.Bool, "on"),
+        new("init-vet", PropertyKind.Bool, "on"), new("migrate_tso_props", PropertyKind.Bool, "on"),
+    ];
+
+    /// <summary>A type of PCI adapters.</summary>
+    private static DeviceType PciNic<T>(string name, string description, string rom, DeviceProperty[] properties, Func<DeviceArguments, MacAddress, T> make)
+        where T : PciFunction, IPciNic => new()
+        {
+            Name = name, Bus = "PCI", Description = description, Category = DeviceCategory.Network,
+            Properties =
+            [
+                .. PcStorageTypes.PciProperties, .. NicProperties, new("rombar", PropertyKind.UInt32, "1"), new("romfile", PropertyKind.String, rom), .. properties,
+            ],
+            Create = a =>
+            {
+                var networks = Networks(a);
+                var mac = Mac(a, networks);
+                var device = make(a, mac);
+                AddRom(a, device);
+                device = PcDeviceTypes.Plug(a, device);
+                device.Nic = Connect(a, networks, mac, device);
+                PcStorageTypes.NoteBoot(a, PcMachine.PciPath(device, BootKind) + BootLeaf);
+                return device;
+            },
+        };
 
     /// <summary>Models as <c>-nic</c> knows them, by the names of old too.</summary>
     public static string? ModelOf(string name) => name switch
     {
-        "virtio" => "virtio-net-pci",
+        "virtio" or "virtio-net" => "virtio-net-pci",
         _ => All.FirstOrDefault(t => t.Name == name)?.Name,
     };
 

@@ -66,6 +66,8 @@ internal static class NetOptions
         foreach (var argument in settings.Networks.Where(static a => a.Option == "nic"))
             CommandLineParser.InContextOf(argument, () => OpenNic(networks, argument, nics));
         var arguments = settings.Networks.Where(static a => a.Option == "net");
+        if (settings.DefaultNetwork && !settings.NoDefaults && settings.Machine != "none")
+            arguments = arguments.Append(new Argument("net", "nic")).Append(new Argument("net", "user"));
         foreach (var argument in arguments)
             CommandLineParser.InContextOf(argument, () => OpenNet(networks, argument, nics));
         return nics;

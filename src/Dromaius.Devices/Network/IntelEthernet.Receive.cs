@@ -1,0 +1,199 @@
+using System.Buffers.Binary;
+using Dromaius.Net;
+
+namespace Dromaius.Devices.Network;
+
+/// <content>Receive filter and descriptors (section 3.2).</content>
+public abstract partial class IntelEthernet
+{
+    private const uint RctlEnable = 2, RctlUnicastAll = 8, RctlMulticastAll = 0x10, RctlLong = 0x20, RctlBroadcast = 0x8000, RctlVlanFilter = 0x4_0000,
+        RctlSizeExtended = 1 << 25, RctlStripCrc = 1 << 26;
+    private const int CrcLength = 4, LeastFrame = 60, LongestShort = 1518;
+    private readonly byte[] _copy = new byte[NetEndpoint.MaxFrame];
+    private static readonly int[] HashShift = [4, 3, 2, 0];
+
+    protected const byte RxDone = 1, RxEnd = 2, RxIgnoreChecksum = 4, RxVlan = 8, RxTransportChecked = 0x20, RxIpChecked = 0x40;
+    protected const byte RxTransportError = 0x20, RxIpError = 0x40;
+
+    /// <summary>What the controller says of a frame beside its bytes.</summary>
+    protected readonly record struct ReceiveResult(byte Status, byte Errors, ushort Vlan);
+
+    public bool Receive(ReadOnlySpan<byte> frame, in FrameOffload offload)
+    {
+        var control = Register(Rctl);
+        if (frame.Length > _copy.Length || (control & RctlEnable) == 0 || !IsLinkUp || !IsBusMaster || frame.Length < 14 || !Passes(frame)
+            || (frame.Length > LongestShort + VlanTag && (control & RctlLong) == 0))
+            return true;
+
+        var result = Check(frame, offload);
+        var copy = _copy.AsSpan();
+        if ((Register(Ctrl) & CtrlVlan) != 0 && IsTagged(frame) && frame.Length >= 18)
+        {
+            // The tag is taken out and goes into the descriptor.
+            result = result with { Status = (byte)(result.Status | RxVlan), Vlan = BinaryPrimitives.ReadUInt16BigEndian(frame[14..]) };
+            frame[..12].CopyTo(copy);
+            frame[16..].CopyTo(copy[12..]);
+            frame = copy[..(frame.Length - VlanTag)];
+        }
+
+        if (frame.Length < LeastFrame)
+        {
+            frame.CopyTo(copy);
+            copy[frame.Length..LeastFrame].Clear();
+            frame = copy[..LeastFrame];
+        }
+
+        var crc = (control & RctlStripCrc) != 0 ? 0 : CrcLength;
+        if (!Store(frame, crc, result))
+        {
+            SetCause(CauseRxOverrun);
+            return false;
+        }
+
+        Count(Gprc, Tpr, Gorcl, Torl, frame.Length + CrcLength);
+        return true;
+    }
+
+    /// <summary>Puts a frame into the driver's buffers; false if there are not enough.</summary>
+    protected virtual bool Store(ReadOnlySpan<byte> frame, int crc, in ReceiveResult result)
+    {
+        if (!FindRoom(Rdlen, Rdh, Rdt, frame.Length + crc, BufferSize, out var count))
+            return false;
+        var ring = Register(Rdbal) | ((ulong)Register(Rdbah) << 32);
+        Span<byte> descriptor = stackalloc byte[DescriptorSize];
+        var (done, left) = (0, frame.Length + crc);
+        while (left > 0)
+        {
+            var at = ring + (ulong)(Register(Rdh) * DescriptorSize);
+            _ = Bus!.Memory.Read(at, descriptor);
+            var part = Math.Min(BufferSize, left);
+            var bytes = Math.Min(part, frame.Length - done);
+            var buffer = BinaryPrimitives.ReadUInt64LittleEndian(descriptor);
+            if (buffer != 0)
+                _ = Bus.Memory.Write(buffer, frame.Slice(done, bytes));
+            (done, left) = (done + bytes, left - part);
+            BinaryPrimitives.WriteUInt16LittleEndian(descriptor[8..], (ushort)part);
+            BinaryPrimitives.WriteUInt16LittleEndian(descriptor[10..], 0);
+            descriptor[12] = (byte)(RxDone | (left == 0 ? RxEnd | result.Status : RxIgnoreChecksum));
+            descriptor[13] = left == 0 ? result.Errors : (byte)0;
+            BinaryPrimitives.WriteUInt16LittleEndian(descriptor[14..], left == 0 ? result.Vlan : (ushort)0);
+            _ = Bus.Memory.Write(at + 8, descriptor[8..]);
+            Register(Rdh) = Register(Rdh) + 1 >= count ? 0 : Register(Rdh) + 1;
+        }
+
+        SetCause(CauseRx | (IsLow(Rdh, Rdt, count) ? CauseRxLow : 0));
+        return true;
+    }
+
+    /// <summary>The ring has buffers for so many bytes.</summary>
+    protected bool FindRoom(int lengthRegister, int head, int tail, int needed, int size, out uint count)
+    {
+        count = Register(lengthRegister) / DescriptorSize;
+        if (count == 0 || Register(head) >= count || Register(tail) > count)
+            return false;
+        var free = (Register(tail) + count - Register(head)) % count;
+        return (long)free * size >= needed;
+    }
+
+    /// <summary>Free descriptors are down to the threshold.</summary>
+    protected bool IsLow(int head, int tail, uint count)
+    {
+        var free = (Register(tail) + count - Register(head)) % count;
+        return free <= count >> (int)(((Register(Rctl) >> 8) & 3) + 1);
+    }
+
+    private int BufferSize
+    {
+        get
+        {
+            var size = 2048 >> (int)((Register(Rctl) >> 16) & 3);
+            return (Register(Rctl) & RctlSizeExtended) != 0 && size != 2048 ? size * 16 : size;
+        }
+    }
+
+    private bool IsTagged(ReadOnlySpan<byte> frame) =>
+        BinaryPrimitives.ReadUInt16BigEndian(frame[12..]) == (Register(Vet) is 0 ? 0x8100 : (Register(Vet) & 0xFFFF));
+
+    /// <summary>Perfect and hash filters, and VLANs.</summary>
+    private bool Passes(ReadOnlySpan<byte> frame)
+    {
+        var control = Register(Rctl);
+        if ((control & RctlVlanFilter) != 0 && IsTagged(frame) && frame.Length >= 16)
+        {
+            var id = BinaryPrimitives.ReadUInt16BigEndian(frame[14..]) & 0xFFF;
+            if ((Register(Vfta + (id >> 5 << 2)) & (1u << (id & 31))) == 0)
+                return false;
+        }
+
+        var to = MacAddress.Read(frame);
+        if (to == MacAddress.Broadcast)
+            return (control & RctlBroadcast) != 0 || (control & RctlUnicastAll) != 0;
+        if ((control & (to.IsGroup ? RctlMulticastAll : RctlUnicastAll)) != 0)
+            return true;
+        var low = BinaryPrimitives.ReadUInt32LittleEndian(frame);
+        uint high = BinaryPrimitives.ReadUInt16LittleEndian(frame[4..]);
+        for (var at = Ral0; at < Ral0 + 0x80; at += 8)
+        {
+            if (Register(at) == low && (Register(at + 4) & 0x8000_FFFF) == (high | 1u << 31))
+                return true;
+        }
+
+        var hash = (int)(high >> HashShift[(control >> 12) & 3]) & 0xFFF;
+        return to.IsGroup && (Register(Mta + (hash >> 5 << 2)) & (1u << (hash & 31))) != 0;
+    }
+
+    /// <summary>Checks the checksums, as far as the driver wants to know.</summary>
+    private ReceiveResult Check(ReadOnlySpan<byte> frame, in FrameOffload offload)
+    {
+        const uint IpOffload = 0x100, TransportOffload = 0x200;
+        var wanted = Register(RxCsum);
+        if ((wanted & (IpOffload | TransportOffload)) == 0)
+            return new ReceiveResult(RxIgnoreChecksum, 0, 0);
+        var network = IsTagged(frame) && frame.Length > 18 ? 18 : 14;
+        if (frame.Length < network + 40)
+            return new ReceiveResult(RxIgnoreChecksum, 0, 0);
+        var type = BinaryPrimitives.ReadUInt16BigEndian(frame[(network - 2)..]);
+        var ip = frame[network..];
+        byte status = 0, errors = 0;
+        byte protocol;
+        int header, length;
+        ReadOnlySpan<byte> addresses;
+        if (type == 0x0800 && ip[0] >> 4 == 4 && (ip[0] & 15) >= 5)
+        {
+            header = (ip[0] & 15) * 4;
+            length = BinaryPrimitives.ReadUInt16BigEndian(ip[2..]);
+            if (length < header || length > ip.Length)
+                return new ReceiveResult(RxIgnoreChecksum, 0, 0);
+            if ((wanted & IpOffload) != 0)
+            {
+                status |= RxIpChecked;
+                if (Checksum.Of(ip[..header]) != 0)
+                    errors |= RxIpError;
+            }
+
+            if ((BinaryPrimitives.ReadUInt16BigEndian(ip[6..]) & 0x3FFF) != 0)
+                return new ReceiveResult(status, errors, 0);
+            protocol = ip[9];
+            addresses = ip.Slice(12, 8);
+        }
+        else if (type == 0x86DD && ip[0] >> 4 == 6)
+        {
+            header = 40;
+            length = 40 + BinaryPrimitives.ReadUInt16BigEndian(ip[4..]);
+            if (length > ip.Length)
+                return new ReceiveResult(RxIgnoreChecksum, 0, 0);
+            protocol = ip[6];
+            addresses = ip.Slice(8, 32);
+        }
+        else
+            return new ReceiveResult(RxIgnoreChecksum, 0, 0);
+
+        var body = ip[header..length];
+        if ((wanted & TransportOffload) == 0 || protocol is not (6 or 17) || (protocol == 17 && body.Length >= 8 && body[6] == 0 && body[7] == 0))
+            return new ReceiveResult((byte)(status == 0 ? RxIgnoreChecksum : status), errors, 0);
+        status |= RxTransportChecked;
+        if (!offload.DataValid && Checksum.Fold(Checksum.Add(Checksum.PseudoHeader(addresses, protocol, body.Length), body)) != 0xFFFF)
+            errors |= RxTransportError;
+        return new ReceiveResult(status, errors, 0);
+    }
+}
