@@ -1,6 +1,7 @@
 using Dromaius.Core.Devices;
 using Dromaius.Core.Errors;
 using Dromaius.Core.Options;
+using Dromaius.Net.Host;
 using Dromaius.Net.User;
 
 namespace Dromaius.Net;
@@ -10,8 +11,13 @@ public static class BackendTypes
 {
     private static readonly Dictionary<string, Func<NetworkSet, string, OptionList, NetEndpoint>> Makers = new()
     {
+        ["socket"] = SocketOptions.Socket,
+        ["stream"] = SocketOptions.Stream,
+        ["dgram"] = SocketOptions.Datagram,
         ["hubport"] = HubPortOf,
+        ["tap"] = TapBackend.Create,
         ["user"] = UserNetOptions.Create,
+        ["bridge"] = TapBackend.CreateBridge,
     };
 
     /// <summary>The text of <c>-netdev help</c>.</summary>

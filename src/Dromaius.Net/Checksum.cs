@@ -22,7 +22,7 @@ public static class Checksum
             Span<byte> last = stackalloc byte[8];
             last.Clear();
             tail.CopyTo(last);
-            var word = MemoryMarshal.Read<ulong>(last);
+            var word = BitConverter.ToUInt64(last);
             sum += word;
             if (sum < word)
                 sum++;

@@ -33,6 +33,15 @@ public sealed class Hub(int id)
     internal OffloadFeatures AcceptsFrom(HubPort from) =>
         _ports.Count == 2 ? (_ports[0] == from ? _ports[1] : _ports[0]).PeerAccepts : OffloadFeatures.None;
 
+    internal void NoteOffloads(HubPort from)
+    {
+        foreach (var port in _ports)
+        {
+            if (port != from)
+                port.Peer?.OnPeerOffloadsChanged();
+        }
+    }
+
     /// <summary>Somebody has room again: whoever waits for the hub goes on.</summary>
     internal void Wake(HubPort from)
     {
@@ -79,6 +88,8 @@ public sealed class HubPort(Hub hub, string name) : NetEndpoint(name)
         hub.Repeat(this, frame, offload);
         return true;
     }
+
+    protected internal override void OnPeerOffloadsChanged() => hub.NoteOffloads(this);
 
     protected internal override void OnPeerReady()
     {

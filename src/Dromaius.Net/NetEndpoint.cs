@@ -113,6 +113,11 @@ public abstract class NetEndpoint : IDisposable
     {
     }
 
+    /// <summary>What the far end takes besides plain frames may have changed.</summary>
+    protected internal virtual void OnPeerOffloadsChanged()
+    {
+    }
+
     /// <summary><see cref="HasCarrier"/> may have changed.</summary>
     protected internal virtual void OnLinkChanged()
     {

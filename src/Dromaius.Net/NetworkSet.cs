@@ -135,6 +135,7 @@ public sealed class NetworkSet(Clock clock, Lock machineLock) : IDisposable
         {
             NetEndpoint.Connect(nic, backend);
             backend.OnPeerReady();
+            backend.OnPeerOffloadsChanged();
         }
 
         return nic;

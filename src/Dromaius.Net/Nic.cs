@@ -73,6 +73,9 @@ public sealed class Nic(string name, string model, MacAddress mac, INetworkAdapt
         FilterChanged?.Invoke(this);
     }
 
+    /// <summary>The adapter takes other things besides plain frames than before.</summary>
+    public void NoteOffloads() => Peer?.OnPeerOffloadsChanged();
+
     /// <summary>The filter for somebody who asks; changes are told again from now on.</summary>
     public RxFilter? QueryFilter()
     {

@@ -90,7 +90,7 @@ public sealed class CommandLineTests
     [InlineData("-rtc base=xx: invalid datetime format", "-rtc", "base=xx")]
     [InlineData("-d foo: unknown log item 'foo'", "-d", "foo")]
     [InlineData("-vga foo: Unknown vga type: foo", "-vga", "foo")]
-    [InlineData("-net user: network devices are not available", "-net", "user")]
+    [InlineData("-netdev foo,id=n: Parameter 'type' does not accept value 'foo'", "-netdev", "foo,id=n")]
     [InlineData("-enable-kvm: KVM is not available", "-enable-kvm")]
     public void WhatIsWrongIsSaidInOneLine(string expected, params string[] args)
     {

@@ -124,6 +124,7 @@ public sealed partial class VirtioNet : VirtioDevice, INetworkAdapter
     protected override void OnReset()
     {
         Accepts = OffloadFeatures.None;
+        Nic?.NoteOffloads();
         _currentPairs = 1;
         Array.Clear(_blocked);
         _filter.Reset(PermanentMac);
@@ -151,6 +152,7 @@ public sealed partial class VirtioNet : VirtioDevice, INetworkAdapter
         Accepts = !checksum ? OffloadFeatures.None
             : OffloadFeatures.Checksum | ((offloads & GuestTso4) != 0 ? OffloadFeatures.Tcp4 : 0) | ((offloads & GuestTso6) != 0 ? OffloadFeatures.Tcp6 : 0)
                 | ((offloads & GuestEcn) != 0 ? OffloadFeatures.Ecn : 0);
+        Nic?.NoteOffloads();
     }
 
     private void SetMac(MacAddress mac)
