@@ -137,6 +137,29 @@ internal sealed class ProgramGenerator(Random random, IrBuilder b)
             Call();
     }
 
+    /// <summary>An operation whose host flags may answer the comparison behind it.</summary>
+    private void ComputeAndCompare(W w)
+    {
+        var (x, y) = (Int(), Int());
+        var result = random.Next(4) switch
+        {
+            0 => b.And(w, x, y),
+            1 => b.Add(w, x, y),
+            _ => b.Sub(w, x, y),
+        };
+        if (random.Next(3) == 0)
+            Change();
+        var cond = (Cond)random.Next((int)Cond.TestNe + 1);
+        var other = random.Next(4) == 0 ? W.D : w;
+        _ints.Add(random.Next(3) switch
+        {
+            0 => b.SetCond(cond, other, result, b.Const(0)),
+            1 => b.SetCond(cond, other, result, result),
+            _ => b.Select(cond, other, x, y, Int(), result),
+        });
+        _ints.Add(result);
+    }
+
     private void Compute()
     {
         if (Vectors && random.Next(3) == 0)
@@ -146,8 +169,14 @@ internal sealed class ProgramGenerator(Random random, IrBuilder b)
         }
 
         var w = random.Next(2) == 0 ? W.D : W.Q;
-        switch (random.Next(12))
+        switch (random.Next(14))
         {
+            case 12:
+                _ints.Add(b.AddScaled(w, Int(), Int(), random.Next(4)));
+                break;
+            case 13:
+                ComputeAndCompare(w);
+                break;
             case 0:
                 _ints.Add(Unary(w));
                 break;

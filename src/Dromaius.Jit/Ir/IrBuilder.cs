@@ -148,6 +148,14 @@ public sealed class IrBuilder
     /// <summary>The low bits (B, W, D; Q copies) sign-extended to 64.</summary>
     public Val SExt(W from, Val a) => Unary(from == W.Q ? IrOp.Mov : IrOp.SExt, from, a);
 
+    /// <summary>a + (b &lt;&lt; shift), the shift up to 3.</summary>
+    public Val AddScaled(W w, Val a, Val b, int shift)
+    {
+        var t = NewTemp();
+        Emit(IrOp.AddScaled, w, t, a, b).Imm = (ulong)shift;
+        return t;
+    }
+
     public Val Extract(Val a, int pos, int len)
     {
         var t = NewTemp();

@@ -27,6 +27,9 @@ public static class IrFold
                 var mask = LowMask(Len(imm)) << Pos(imm);
                 result = (a & ~mask) | ((b << Pos(imm)) & mask);
                 return true;
+            case IrOp.AddScaled:
+                result = Truncate(w, a + (b << (int)imm));
+                return true;
             case IrOp.SetCond:
                 result = Holds(cond, w, a, b) ? 1UL : 0UL;
                 return true;

@@ -47,6 +47,9 @@ public enum IrOp : byte
     Mov, Add, Sub, And, Or, Xor, AndNot, Shl, Shr, Sar, Rol, Ror, Mul, MulHiU, MulHiS, Neg, Not, Bswap, Clz, Ctz, Popcnt,
     Pdep, Pext,
 
+    /// <summary>A + (B &lt;&lt; Imm), Imm up to 3.</summary>
+    AddScaled,
+
     /// <summary>Low W bits (B, W or D) zero- or sign-extended to 64 bits.</summary>
     ZExt, SExt,
 

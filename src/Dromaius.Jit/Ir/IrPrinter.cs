@@ -89,6 +89,7 @@ public static class IrPrinter
             case IrOp.VecOp:
             case IrOp.VecToIntOp:
             case IrOp.X87:
+            case IrOp.AddScaled:
                 Item(text, "#" + Hex(i.Imm), ref first);
                 break;
             case IrOp.Br:

@@ -39,6 +39,7 @@ internal sealed unsafe class Assembler
     private byte* _start;
     private byte* _p;
     private byte* _limit;
+    private byte* _flagsEnd;
     private long _execDelta;
 
     public byte* Position => _p;
@@ -56,6 +57,7 @@ internal sealed unsafe class Assembler
     public void Begin(byte* write, byte* end, long execDelta)
     {
         _start = _p = write;
+        _flagsEnd = null;
         _limit = end - Margin;
         _execDelta = execDelta;
     }
@@ -141,17 +143,37 @@ internal sealed unsafe class Assembler
         ModMem((int)reg, m);
     }
 
-    // Moves.
+    // The host's flags: they hold while nothing but moves follows the instruction that set them.
+
+    /// <summary>The last instruction set flags that the caller remembers.</summary>
+    public void MarkFlags() => _flagsEnd = _p;
+
+    public bool FlagsHold => _flagsEnd == _p;
+
+    /// <summary>Code from elsewhere joins here.</summary>
+    public void ForgetFlags() => _flagsEnd = null;
+
+    // Moves: they leave the flags alone.
 
     public void Mov(int width, Reg dst, Reg src)
     {
-        if (dst != src || width == 2)
-            OpRR(width, width == 0 ? 0x8A : 0x8B, dst, src);
+        if (dst == src && width != 2)
+            return;
+        var hold = FlagsHold;
+        OpRR(width, width == 0 ? 0x8A : 0x8B, dst, src);
+        KeepFlags(hold);
+    }
+
+    private void KeepFlags(bool hold)
+    {
+        if (hold)
+            _flagsEnd = _p;
     }
 
     /// <summary>Loads a constant into all 64 bits by the shortest encoding; leaves the flags alone.</summary>
     public void MovImm(Reg dst, ulong value)
     {
+        var hold = FlagsHold;
         if (value <= uint.MaxValue)
         {
             if ((int)dst >= 8)
@@ -172,24 +194,35 @@ internal sealed unsafe class Assembler
             Byte(0xB8 | ((int)dst & 7));
             Int64((long)value);
         }
+
+        KeepFlags(hold);
     }
 
     /// <summary>Zero-extending load.</summary>
     public void Load(int width, Reg dst, in Mem m)
     {
+        var hold = FlagsHold;
         if (width < 2)
             Op0FRM(2, width == 0 ? 0xB6 : 0xB7, dst, m);
         else
             OpRM(width, 0x8B, dst, m);
+        KeepFlags(hold);
     }
 
-    public void Store(int width, in Mem m, Reg src) => OpRM(width, width == 0 ? 0x88 : 0x89, src, m);
+    public void Store(int width, in Mem m, Reg src)
+    {
+        var hold = FlagsHold;
+        OpRM(width, width == 0 ? 0x88 : 0x89, src, m);
+        KeepFlags(hold);
+    }
 
     /// <summary>Stores a constant; for width 3 it must fit a sign-extended 32-bit immediate.</summary>
     public void StoreImm(int width, in Mem m, int value)
     {
+        var hold = FlagsHold;
         OpRM(width, width == 0 ? 0xC6 : 0xC7, 0, m);
         Imm(width, value);
+        KeepFlags(hold);
     }
 
     private void Imm(int width, int value)
@@ -211,10 +244,12 @@ internal sealed unsafe class Assembler
 
     public void Movzx(int fromWidth, Reg dst, Reg src)
     {
+        var hold = FlagsHold;
         if (fromWidth == 2)
             OpRR(2, 0x8B, dst, src);
         else
             Op0FRR(2, fromWidth == 0 ? 0xB6 : 0xB7, dst, src, fromWidth == 0);
+        KeepFlags(hold);
     }
 
     /// <summary>From AH, CH, DH or BH of one of the first four registers to one of the first eight.</summary>
@@ -222,15 +257,22 @@ internal sealed unsafe class Assembler
 
     public void Movsx(int fromWidth, Reg dst, Reg src)
     {
+        var hold = FlagsHold;
         if (fromWidth == 2)
             OpRR(3, 0x63, dst, src);
         else
             Op0FRR(3, fromWidth == 0 ? 0xBE : 0xBF, dst, src);
+        KeepFlags(hold);
     }
 
     public void Lahf() => Byte(0x9F);
 
-    public void Lea(int width, Reg dst, in Mem m) => OpRM(width, 0x8D, dst, m);
+    public void Lea(int width, Reg dst, in Mem m)
+    {
+        var hold = FlagsHold;
+        OpRM(width, 0x8D, dst, m);
+        KeepFlags(hold);
+    }
 
     public void Xchg(int width, in Mem m, Reg r) => OpRM(width, width == 0 ? 0x86 : 0x87, r, m);
 
@@ -368,6 +410,13 @@ internal sealed unsafe class Assembler
     }
 
     // VEX-encoded general-register instructions (BMI).
+
+    /// <summary>RORX: rotates 64 bits right into another register.</summary>
+    public void Rorx(Reg dst, Reg src, int count)
+    {
+        VexGpr(3, 3, 0xF0, 3, dst, 0, src);
+        Byte(count);
+    }
 
     /// <summary>VEX map/pp op: reg, vvvv, rm; L0.</summary>
     public void VexGpr(int map, int pp, int op, int width, Reg reg, Reg vvvv, Reg rm)

@@ -16,7 +16,10 @@ internal sealed unsafe partial class X64Compiler
             var a = _alloc.Use(i.A);
             var d = _alloc.Target(i.Dst, i.A);
             if (d == a)
+            {
                 _asm.OpImm(Alu.Add, w, d, imm);
+                NoteFlags();
+            }
             else
                 _asm.Lea(w, d, new Mem(a, imm));
             _alloc.Define(i.Dst, d, i.LastNeed);
@@ -27,10 +30,11 @@ internal sealed unsafe partial class X64Compiler
             var a = _alloc.Use(i.A);
             var b = _alloc.Use(i.B);
             var d = _alloc.Target(i.Dst, i.A, i.B);
-            if (d == a)
-                _asm.Op(Alu.Add, w, d, b);
-            else if (d == b)
-                _asm.Op(Alu.Add, w, d, a);
+            if (d == a || d == b)
+            {
+                _asm.Op(Alu.Add, w, d, d == a ? b : a);
+                NoteFlags();
+            }
             else
                 _asm.Lea(w, d, new Mem(a, 0, b));
             _alloc.Define(i.Dst, d, i.LastNeed);
@@ -62,6 +66,7 @@ internal sealed unsafe partial class X64Compiler
             {
                 MoveFor(w, d, a);
                 _asm.OpImm(op, w, d, imm);
+                NoteFlags();
             }
 
             _alloc.Define(i.Dst, d, i.LastNeed);
@@ -92,6 +97,7 @@ internal sealed unsafe partial class X64Compiler
                 _asm.Op(op, w, d, t);
             }
 
+            NoteFlags();
             _alloc.Define(i.Dst, d, i.LastNeed);
         }
     }
@@ -451,6 +457,8 @@ internal sealed unsafe partial class X64Compiler
     private Cc EmitCompare(Cond cond, W width, Val a, Val b)
     {
         var w = (int)width;
+        if (_asm.FlagsHold && TryFlags(cond, width, a, b, out var cc))
+            return cc;
         if (_alloc.TryConst(a, out _) && !_alloc.TryConst(b, out _))
         {
             (a, b) = (b, a);
@@ -481,6 +489,64 @@ internal sealed unsafe partial class X64Compiler
         else
             _asm.Op(Alu.Cmp, w, ra, _alloc.Use(b));
         return ToCc(cond);
+    }
+
+    /// <summary>The present operation's result and host flags belong together.</summary>
+    private void NoteFlags()
+    {
+        _flagsAt = _alloc.At;
+        _asm.MarkFlags();
+    }
+
+    /// <summary>Whether the host's flags, which are those of an earlier operation, answer a comparison.</summary>
+    private bool TryFlags(Cond cond, W width, Val a, Val b, out Cc cc)
+    {
+        cc = default;
+        var insns = _b.Insns;
+        ref readonly var by = ref insns[_flagsAt];
+        if (by.Width != width)
+            return false;
+        var isZero = _alloc.TryConst(b, out var constant) && (width == W.D ? (uint)constant : constant) == 0;
+        if (by.Dst == a && (isZero || (b == a && cond is Cond.TestEq or Cond.TestNe)))
+        {
+            // Against zero only what ZF and SF tell: carry and overflow are the operation's.
+            switch (cond)
+            {
+                case Cond.Eq or Cond.Ne when isZero:
+                    cc = ToCc(cond);
+                    break;
+                case Cond.TestEq or Cond.TestNe when b == a:
+                    cc = ToCc(cond);
+                    break;
+                case Cond.SLt or Cond.SGe when isZero:
+                    cc = cond == Cond.SLt ? Cc.S : Cc.Ns;
+                    break;
+                default:
+                    return false;
+            }
+
+            return StaysUntilNow(a);
+        }
+
+        if (by.Op != IrOp.Sub || by.A != a || by.B != b || cond is Cond.TestEq or Cond.TestNe || by.Dst == a || by.Dst == b)
+            return false;
+        cc = ToCc(cond);
+        return StaysUntilNow(a) && StaysUntilNow(b);
+    }
+
+    /// <summary>No operation since the one that set the flags gave a value another content.</summary>
+    private bool StaysUntilNow(Val v)
+    {
+        if (!v.IsValue)
+            return true;
+        var insns = _b.Insns;
+        for (var j = _flagsAt + 1; j < _alloc.At; j++)
+        {
+            if (insns[j].Dst == v)
+                return false;
+        }
+
+        return true;
     }
 
     private void EmitSetCond(ref IrInsn i)

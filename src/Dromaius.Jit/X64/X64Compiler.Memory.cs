@@ -209,8 +209,14 @@ internal sealed unsafe partial class X64Compiler
     {
         var table = EngineOffsets.Tlb + 16 * access.MmuIndex;
         var last = access.AlignMask != 0 ? displacement : displacement + access.Size - 1;
-        Displaced(host, address, displacement);
-        _asm.ShiftImm(Shift.Shr, 3, host, PageShift - TlbEntryShift);
+        if (displacement == 0 && HostFeatures.Bmi2)
+            _asm.Rorx(host, address, PageShift - TlbEntryShift); // the mask takes what came round
+        else
+        {
+            Displaced(host, address, displacement);
+            _asm.ShiftImm(Shift.Shr, 3, host, PageShift - TlbEntryShift);
+        }
+
         _asm.Op(Alu.And, 3, host, Eng(table));
         _asm.Op(Alu.Add, 3, host, Eng(table + 8));
         Displaced(tag, address, last);

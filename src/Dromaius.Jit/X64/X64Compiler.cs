@@ -45,6 +45,9 @@ internal sealed unsafe partial class X64Compiler
     private ulong _unitId;
     private ulong _pc;
 
+    // The operation whose flags the host has, while the assembler says that they hold.
+    private int _flagsAt;
+
     public X64Compiler(CodeCache cache, GuestLayout layout, GuestMemoryCallbacks memory)
     {
         _cache = cache;
@@ -163,6 +166,14 @@ internal sealed unsafe partial class X64Compiler
             case IrOp.Add:
                 EmitAdd(ref i);
                 break;
+            case IrOp.AddScaled:
+                {
+                    var (a, b) = (_alloc.Use(i.A), _alloc.Use(i.B));
+                    var d = _alloc.Target(i.Dst, i.A, i.B);
+                    _asm.Lea((int)i.Width, d, new Mem(a, 0, b, (byte)i.Imm));
+                    _alloc.Define(i.Dst, d, i.LastNeed);
+                    break;
+                }
             case IrOp.Sub:
                 EmitBinary(ref i, Alu.Sub, false);
                 break;
@@ -272,6 +283,7 @@ internal sealed unsafe partial class X64Compiler
                 FlushX87();
                 _alloc.SyncGlobals();
                 _alloc.Join();
+                _asm.ForgetFlags();
                 _labels[i.Aux] = (nint)_asm.Position;
                 break;
             case IrOp.Br:
@@ -287,6 +299,13 @@ internal sealed unsafe partial class X64Compiler
                     if (TryExitAt(i.Aux, out var exit))
                     {
                         LinkExit(_asm.JccPatchable(cc), _b.Insns[exit]);
+                        _b.Insns[exit].Op = IrOp.Nop;
+                        break;
+                    }
+
+                    if (TryExitNext(i.Aux, out exit))
+                    {
+                        LinkExit(_asm.JccPatchable((Cc)((int)cc ^ 1)), _b.Insns[exit]);
                         _b.Insns[exit].Op = IrOp.Nop;
                         break;
                     }
@@ -452,6 +471,32 @@ internal sealed unsafe partial class X64Compiler
         }
 
         return exit >= 0;
+    }
+
+    /// <summary>
+    /// Whether nothing but an exit that can be linked stands between the present branch and its label: the branch, turned round, may
+    /// then be that exit, and what is behind the label follows at once.
+    /// </summary>
+    private bool TryExitNext(int label, out int exit)
+    {
+        var insns = _b.Insns;
+        exit = NextOf(_alloc.At);
+        if (exit < 0 || insns[exit] is not { Op: IrOp.ExitDirect, Aux: >= 0, Extra: 0 })
+            return false;
+        var after = NextOf(exit);
+        return after >= 0 && insns[after].Op == IrOp.Label && insns[after].Aux == label;
+    }
+
+    private int NextOf(int at)
+    {
+        var insns = _b.Insns;
+        for (var j = at + 1; j < insns.Length; j++)
+        {
+            if (insns[j].Op != IrOp.Nop)
+                return j;
+        }
+
+        return -1;
     }
 
     /// <summary>Goes on at the address in R10 if the jump cache knows it in the state's mode; else leaves. No value lives.</summary>

@@ -113,21 +113,12 @@ public sealed partial class X86Emitter
             var index = Gpr(GprNumber(insn.MemoryIndex));
             if (insn.MemoryIndex == Register.AL)
                 index = B.ZExt(W.B, index); // XLAT
-            if (insn.MemoryIndexScale != 1)
-            {
-                index = B.Shl(w, index, B.Const(int.TrailingZeroCount(insn.MemoryIndexScale)));
-                clean = true;
-            }
-
+            var shift = int.TrailingZeroCount(insn.MemoryIndexScale);
+            clean = shift != 0 || !offset.IsNone;
             if (!offset.IsNone)
-            {
-                offset = B.Add(w, offset, index);
-                clean = true;
-            }
+                offset = shift == 0 ? B.Add(w, offset, index) : B.AddScaled(w, offset, index, shift);
             else
-            {
-                offset = index;
-            }
+                offset = shift == 0 ? index : B.Shl(w, index, B.Const(shift));
         }
 
         if (offset.IsNone)
