@@ -107,6 +107,7 @@ public enum PanicAction
 public enum VgaKind
 {
     Standard,
+    Cirrus,
     None,
 }
 

@@ -95,6 +95,12 @@ public static class PcDeviceTypes
         },
         new DeviceType
         {
+            Name = "cirrus-vga", Bus = "PCI", Description = "Cirrus CLGD 54xx VGA", Category = DeviceCategory.Display,
+            Properties = [.. PciProperties, new("vgamem_mb", PropertyKind.UInt32, "4"), new("blitter", PropertyKind.Bool, "on")],
+            Create = CirrusOf,
+        },
+        new DeviceType
+        {
             Name = "bochs-display", Bus = "PCI", Category = DeviceCategory.Display,
             Properties =
             [
@@ -249,6 +255,26 @@ public static class PcDeviceTypes
         config.AddFile("genroms/vgabios-ramfb.bin", a.Host.Firmware("vgabios-ramfb.bin"));
         a.Host.Bus<DisplayList>()!.Add(device, a.Type.Name, a.Id);
         return device;
+    }
+
+    private static void CheckFirstVga(PciBus bus)
+    {
+        if (bus.Functions.Any(static f => f is VgaFunction { TypeName: "VGA" } or CirrusFunction))
+            throw new UserErrorException("only one VGA adapter fits: a second one would answer the same ports");
+    }
+
+    private static CirrusFunction CirrusOf(DeviceArguments a)
+    {
+        var megabytes = a.Integer("vgamem_mb");
+        if (megabytes is not (4 or 8 or 16))
+            throw new UserErrorException($"Invalid cirrus_vga ram size '{megabytes}'");
+        var rom = a.Integer("rombar") == 0 || a.String("romfile") is "" ? null : a.Host.Firmware(a.String("romfile") ?? "vgabios-cirrus.bin");
+        var bus = a.Host.Bus<PciBus>()!;
+        CheckFirstVga(bus);
+        var function = Plug(a, new CirrusFunction(new CirrusVga(a.Host.VirtualClock, megabytes << 20, a.Bool("blitter")), rom) { Id = a.Id });
+        function.MapLegacy(bus.MemoryRoot, a.Host.IoRoot);
+        a.Host.Bus<DisplayList>()!.Add(function.Vga, a.Type.Name, a.Id);
+        return function;
     }
 
     private static VgaFunction VgaOf(DeviceArguments a)

@@ -16,13 +16,14 @@ internal static class DisplayOptions
                 throw new UserErrorException($"display '{a.Value.Split(',')[0]}' is not available in this version (use 'none' or -nographic)");
         }),
         new("nographic", null, "disable graphical output and redirect serial I/Os to console", static (s, _) => s.NoGraphic = true),
-        new("vga", "std|none", "select video card type", static (s, a) => s.Vga = a.Value switch
+        new("vga", "std|cirrus|none", "select video card type", static (s, a) => s.Vga = a.Value switch
         {
             "std" => VgaKind.Standard,
+            "cirrus" => VgaKind.Cirrus,
             "none" => VgaKind.None,
-            "help" => throw new HelpRequestException("none                 no graphic card\nstd                  standard VGA (default)\n"),
-            "cirrus" or "vmware" or "qxl" or "virtio" => throw new UserErrorException("card not available in this version (use 'std' or 'none')"),
-            _ => throw new UserErrorException($"Unknown vga type: {a.Value}{NearestNames.Hint(a.Value, ["std", "none"])}"),
+            "help" => throw new HelpRequestException("none                 no graphic card\nstd                  standard VGA (default)\ncirrus               Cirrus VGA\n"),
+            "vmware" or "qxl" or "virtio" => throw new UserErrorException("card not available in this version (use 'std', 'cirrus' or 'none')"),
+            _ => throw new UserErrorException($"Unknown vga type: {a.Value}{NearestNames.Hint(a.Value, ["std", "cirrus", "none"])}"),
         }),
         new("vnc", "none", null, static (_, a) =>
         {

@@ -25,7 +25,7 @@ public partial class Vga : IDisplaySource
     /// <summary>The attribute controller shows its palette.</summary>
     public bool IsDisplayOn => IsVbeEnabled || (_attributeIndex & 0x20) != 0;
 
-    private int VerticalEnd => (_crtc[0x12] | (_crtc[7] & 2) << 7 | (_crtc[7] & 0x40) << 3) + 1;
+    protected int VerticalEnd => (_crtc[0x12] | (_crtc[7] & 2) << 7 | (_crtc[7] & 0x40) << 3) + 1;
 
     protected virtual int StartAddress => _crtc[0x0C] << 8 | _crtc[0x0D];
 

@@ -116,7 +116,11 @@ public partial class Vga : Device
         Redraw();
     }
 
-    private byte ReadPort(int port)
+    /// <summary>The attribute controller's index, and whether its next write is data.</summary>
+    protected (byte Index, bool IsData) AttributeState => (_attributeIndex, _attributeData);
+
+    /// <summary>Ports from 3B0h on, for adapters that show them in memory too.</summary>
+    protected byte ReadPort(int port)
     {
         switch (port)
         {
@@ -152,7 +156,7 @@ public partial class Vga : Device
         }
     }
 
-    private void WritePort(int port, byte value)
+    protected void WritePort(int port, byte value)
     {
         switch (port)
         {
@@ -355,9 +359,12 @@ public partial class Vga : Device
         ChangePalette();
     }
 
+    /// <summary>The three components of a DAC entry.</summary>
+    protected virtual Span<byte> DacEntry(int index) => _palette.AsSpan(index * 3, 3);
+
     private byte ReadDac()
     {
-        var value = _palette[(_dacIndex * 3) + _dacComponent];
+        var value = DacEntry(_dacIndex)[_dacComponent];
         if (++_dacComponent == 3)
         {
             _dacComponent = 0;
@@ -373,7 +380,7 @@ public partial class Vga : Device
         if (++_dacComponent < 3)
             return;
         // An entry changes when all of it was written.
-        _dacWritten.CopyTo(_palette, _dacIndex * 3);
+        _dacWritten.CopyTo(DacEntry(_dacIndex));
         ChangePalette();
         _dacComponent = 0;
         _dacIndex++;
