@@ -259,7 +259,7 @@ public static class PcDeviceTypes
 
     private static void CheckFirstVga(PciBus bus)
     {
-        if (bus.Functions.Any(static f => f is VgaFunction { TypeName: "VGA" } or CirrusFunction))
+        if (bus.AllFunctions.Any(static f => f is VgaFunction { TypeName: "VGA" } or CirrusFunction))
             throw new UserErrorException("only one VGA adapter fits: a second one would answer the same ports");
     }
 
@@ -269,10 +269,9 @@ public static class PcDeviceTypes
         if (megabytes is not (4 or 8 or 16))
             throw new UserErrorException($"Invalid cirrus_vga ram size '{megabytes}'");
         var rom = a.Integer("rombar") == 0 || a.String("romfile") is "" ? null : a.Host.Firmware(a.String("romfile") ?? "vgabios-cirrus.bin");
-        var bus = a.Host.Bus<PciBus>()!;
-        CheckFirstVga(bus);
+        CheckFirstVga(a.Host.Bus<PciBus>()!);
         var function = Plug(a, new CirrusFunction(new CirrusVga(a.Host.VirtualClock, megabytes << 20, a.Bool("blitter")), rom) { Id = a.Id });
-        function.MapLegacy(bus.MemoryRoot, a.Host.IoRoot);
+        function.MapLegacy(function.Bus!.MemoryRoot, function.Bus.IoRoot);
         a.Host.Bus<DisplayList>()!.Add(function.Vga, a.Type.Name, a.Id);
         return function;
     }
@@ -281,9 +280,7 @@ public static class PcDeviceTypes
     {
         var rom = a.Integer("rombar") == 0 || a.String("romfile") is "" ? null : a.Host.Firmware(a.String("romfile") ?? "vgabios-stdvga.bin");
         var megabytes = BitOperations.RoundUpToPowerOf2((uint)Math.Clamp(a.Integer("vgamem_mb"), 1, 512));
-        var bus = a.Host.Bus<PciBus>()!;
-        if (bus.AllFunctions.Any(static f => f is VgaFunction { TypeName: "VGA" }))
-            throw new UserErrorException("only one VGA adapter fits: a second one would answer the same ports");
+        CheckFirstVga(a.Host.Bus<PciBus>()!);
         var edid = a.Bool("edid")
             ? Edid.Build((int)Math.Clamp(a.Integer("xres"), 1, 4095), (int)Math.Clamp(a.Integer("yres"), 1, 4095))
             : [];

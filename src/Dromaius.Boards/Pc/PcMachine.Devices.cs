@@ -63,8 +63,9 @@ public sealed partial class PcMachine : IDeviceHost
     private void AddDisplay()
     {
         var kind = Options.Vga ?? (Options.NoDefaults ? VgaKind.None : VgaKind.Standard);
-        if (kind == VgaKind.Standard && !Options.Devices.Any(static d => d.Name == "VGA"))
-            Add(CreateDevice("VGA", [], userMade: false));
+        // An adapter that the user makes takes the place of the one by default.
+        if (kind != VgaKind.None && !Options.Devices.Any(static d => d.Name is "VGA" or "cirrus-vga"))
+            Add(CreateDevice(kind == VgaKind.Cirrus ? "cirrus-vga" : "VGA", [], userMade: false));
     }
 
     internal bool HasPci => _chipset.Bus != null;

@@ -118,7 +118,7 @@ public sealed partial class CirrusVga
             return;
         }
 
-        if ((_mode & ModeFromSystem) != 0)
+        if ((_mode & ModeFromSystem) != 0 && !IsSolid)
         {
             StartFeeding();
             return;
@@ -196,12 +196,12 @@ public sealed partial class CirrusVga
         0x50 => ~source & destination,
         0x59 => source ^ destination,
         0x6D => source | destination,
-        0x90 => ~(source | destination),
+        0x90 => ~(source & destination),
         0x95 => ~(source ^ destination),
         0xAD => source | ~destination,
         0xD0 => ~source,
         0xD6 => ~source | destination,
-        0xDA => ~(source & destination),
+        0xDA => ~(source | destination),
         _ => destination,
     };
 
@@ -300,9 +300,9 @@ public sealed partial class CirrusVga
 
         // Only pixels of one and two bytes can be compared.
         var size = Math.Min(_pixel, 2);
+        Span<byte> result = stackalloc byte[2];
         for (var x = 0; x + size <= line.Length; x += size)
         {
-            Span<byte> result = stackalloc byte[2];
             var same = true;
             for (var i = 0; i < size; i++)
             {
@@ -319,21 +319,21 @@ public sealed partial class CirrusVga
 
     private uint Background => (uint)(_gr[0] | _gr[0x10] << 8 | _gr[0x12] << 16 | _gr[0x14] << 24);
 
-    /// <summary>Bytes and pixels left out at the start of each line.</summary>
-    private (int Bytes, int Pixels) Skip => _pixel == 3
+    /// <summary>Bytes and pixels left out at the start of each line; the register counts bytes of 24-bit pixels in most modes.</summary>
+    private (int Bytes, int Pixels) Skip => _pixel == 3 && ((_mode & ModeTransparent) != 0 || (_mode & (ModePattern | ModeExpand)) == ModePattern)
         ? (_gr[BltSkip] & 0x1F, (_gr[BltSkip] & 0x1F) / 3)
         : ((_gr[BltSkip] & 7) * _pixel, _gr[BltSkip] & 7);
 
+    /// <summary>A pattern of bits that counts as all ones.</summary>
+    private bool IsSolid => (_extensions & ExtensionSolid) != 0 && (_mode & (ModePattern | ModeExpand | ModeTransparent)) == (ModePattern | ModeExpand);
+
     private bool IsInverted => (_extensions & ExtensionInvert) != 0;
 
-    /// <summary>Draws the pixel of a bit; inverted, zeros count as ones do otherwise.</summary>
+    /// <summary>Draws the pixel of a bit; with transparency only ones are drawn, or inverted only zeros.</summary>
     private void PutBit(uint to, bool bit)
     {
-        var drawn = bit != IsInverted;
-        if ((_mode & ModeTransparent) == 0)
-            PutPixel(to, drawn ? Foreground : Background);
-        else if (drawn)
-            PutPixel(to, IsInverted ? Background : Foreground);
+        if ((_mode & ModeTransparent) == 0 || bit != IsInverted)
+            PutPixel(to, bit ? Foreground : Background);
     }
 
     /// <summary>A bit a pixel from video memory; lines follow each other, each starting with a byte.</summary>
@@ -370,7 +370,7 @@ public sealed partial class CirrusVga
     private void FillPattern(ReadOnlySpan<byte> fed)
     {
         var expand = (_mode & ModeExpand) != 0;
-        var solid = expand && (_extensions & ExtensionSolid) != 0 && (_mode & ModeTransparent) == 0;
+        var solid = IsSolid;
         // Lines of patterns of 24-bit pixels take 32 bytes in video memory.
         var pitch = expand ? 1 : _pixel == 3 ? 32 : 8 * _pixel;
         var size = (uint)(8 * pitch);
