@@ -1,6 +1,7 @@
 using Dromaius.Boards.Pc.Chipsets;
 using Dromaius.Boards.Pc.Loaders;
 using Dromaius.Core.Chardev;
+using Dromaius.Core.Cpus;
 using Dromaius.Core.Devices;
 using Dromaius.Core.Errors;
 using Dromaius.Core.Interrupts;
@@ -259,6 +260,8 @@ public sealed partial class PcMachine : Machine
         var mouse = new Ps2Mouse();
         Input.Register(keyboard);
         Input.Register(mouse);
+        if (_properties.Vmport)
+            AddBackdoor(mouse);
         var controller = Add(new I8042(keyboard, mouse));
         IoRoot.Add(0x60, controller.DataPort);
         IoRoot.Add(0x64, controller.CommandPort);
@@ -276,6 +279,15 @@ public sealed partial class PcMachine : Machine
             _processors.SetA20(level);
             controller.SetA20(level);
         });
+    }
+
+    /// <summary>The VMware backdoor, and the mouse behind it.</summary>
+    private void AddBackdoor(Ps2Mouse mouse)
+    {
+        var registers = Cpus.Select(static c => new BackdoorRegisters(c)).ToArray();
+        var port = Add(new VmPort(() => CurrentVcpu.Index is var i and >= 0 && i < registers.Length ? registers[i] : null, Options.RamSize, Uuid));
+        IoRoot.Add(VmPort.PortNumber, port.Port);
+        _ = Add(new VmMouse(port, mouse, Input));
     }
 
     private void AddPorts()

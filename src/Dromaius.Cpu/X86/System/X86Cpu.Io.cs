@@ -36,6 +36,12 @@ public sealed unsafe partial class X86Cpu
         Io.Store(port, size, value);
     }
 
+    /// <summary>The low half of a general register by its number, for devices that look into the processor at their ports.</summary>
+    public uint Register32(int number) => (uint)State->Gpr[number & 15];
+
+    /// <summary>Writes the low half and clears the high one, as a 32-bit instruction does.</summary>
+    public void SetRegister32(int number, uint value) => State->Gpr[number & 15] = value;
+
     private int IoPrivilege => (int)(State->Eflags & Eflags.Iopl) >> 12;
 
     /// <summary>CLI and STI act on VIF: in virtual-8086 mode with VME, and at CPL 3 with PVI.</summary>
