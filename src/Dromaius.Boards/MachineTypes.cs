@@ -43,6 +43,16 @@ public static class MachineTypes
     [
         .. I440FxVersions.Select(static v => Pc("pc", $"pc-i440fx-{v}", "Standard PC (i440FX + PIIX, 1996)", 255, v, PcBoard.I440Fx)),
         .. Q35Versions.Select(static v => Pc("q35", $"pc-q35-{v}", "Standard PC (Q35 + ICH9, 2009)", 288, v, PcBoard.Q35)),
+        new()
+        {
+            Name = "isapc", Description = "ISA-only PC", MaxCpus = 1, DefaultCpu = "486", Properties = PcProperties.Known,
+            Create = static (options, loop) => new PcMachine(PcBoard.IsaPc, options, loop),
+        },
+        new()
+        {
+            Name = "microvm", Description = "microvm (i386)", MaxCpus = 288, DefaultCpu = "qemu64", Properties = PcProperties.Microvm,
+            Create = static (options, loop) => new PcMachine(PcBoard.Microvm, options, loop),
+        },
         NoneMachine.Type,
     ];
 

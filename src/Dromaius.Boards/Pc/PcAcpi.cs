@@ -40,7 +40,7 @@ internal static class PcAcpi
         return linker;
     }
 
-    private static AcpiTable Table(PcAcpiFacts facts, string signature, byte revision) =>
+    internal static AcpiTable Table(PcAcpiFacts facts, string signature, byte revision) =>
         new(signature, revision, facts.OemId, (facts.OemTableId.Length > 4 ? facts.OemTableId[..4] : facts.OemTableId).PadRight(4)
             + signature);
 
@@ -89,7 +89,7 @@ internal static class PcAcpi
         return table;
     }
 
-    private static AcpiTable Madt(PcAcpiFacts facts)
+    internal static AcpiTable Madt(PcAcpiFacts facts, bool secondIoApic = false)
     {
         const uint PcAtCompatible = 1;
         const ushort ActiveHighLevel = 0xD;
@@ -110,6 +110,8 @@ internal static class PcAcpi
         }
 
         table.U8(1).U8(12).U8(0).U8(0).U32(IoApicBase).U32(0);
+        if (secondIoApic)
+            table.U8(1).U8(12).U8(1).U8(0).U32(IoApicBase + 0x1_0000).U32(24);
         // The timer comes in on pin 2; interrupts that PCI may use are level-triggered.
         table.U8(2).U8(10).U8(0).U8(0).U32(2).U16(0);
         foreach (var irq in (byte[])[5, 9, 10, 11])

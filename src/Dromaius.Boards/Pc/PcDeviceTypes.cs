@@ -84,6 +84,10 @@ public static class PcDeviceTypes
         },
         new DeviceType
         {
+            Name = "isa-vga", Bus = "ISA", Category = DeviceCategory.Display, Properties = [new("vgamem_mb", PropertyKind.UInt32, "8")], Create = IsaVgaOf,
+        },
+        new DeviceType
+        {
             Name = "secondary-vga", Bus = "PCI", Category = DeviceCategory.Display,
             Properties =
             [
@@ -274,6 +278,19 @@ public static class PcDeviceTypes
         function.MapLegacy(function.Bus!.MemoryRoot, function.Bus.IoRoot);
         a.Host.Bus<DisplayList>()!.Add(function.Vga, a.Type.Name, a.Id);
         return function;
+    }
+
+    /// <summary>The standard VGA at fixed addresses, with its BIOS handed to the firmware.</summary>
+    private static IsaVga IsaVgaOf(DeviceArguments a)
+    {
+        CheckIsa(a);
+        var machine = (PcMachine)a.Host;
+        var megabytes = BitOperations.RoundUpToPowerOf2((uint)Math.Clamp(a.Integer("vgamem_mb"), 1, 256));
+        var device = new IsaVga(new Vga(a.Host.VirtualClock, (ulong)megabytes << 20)) { Id = a.Id };
+        device.Map(machine.Ram.Pci, a.Host.IoRoot);
+        a.Host.Bus<FwCfg>()!.AddFile("vgaroms/vgabios-isavga.bin", a.Host.Firmware("vgabios-isavga.bin"));
+        a.Host.Bus<DisplayList>()!.Add(device.Vga, a.Type.Name, a.Id);
+        return device;
     }
 
     private static VgaFunction VgaOf(DeviceArguments a)

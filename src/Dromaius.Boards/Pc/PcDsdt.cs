@@ -175,14 +175,7 @@ internal static class PcDsdt
                 Aml.Name("_CRS", Aml.Resources(AmlResource.Io((ushort)(0x378 - (0x100 * i)), 8, 8), AmlResource.Irq(7 - (2 * i))))));
         }
 
-        foreach (var port in facts.SerialPorts)
-        {
-            children.Add(Aml.Device($"COM{port + 1}",
-                Aml.Name("_HID", Aml.EisaId("PNP0501")),
-                Aml.Name("_UID", Aml.Integer((ulong)port + 1)),
-                Aml.Name("_STA", Aml.Integer(15)),
-                Aml.Name("_CRS", Aml.Resources(AmlResource.Io(SerialBase[port], 8, 8), AmlResource.Irq(SerialIrq[port])))));
-        }
+        children.AddRange(facts.SerialPorts.Select(Serial));
 
         children.Add(Aml.Device("FWCF",
             Aml.Name("_HID", Aml.Text("QEMU0002")),
@@ -192,6 +185,12 @@ internal static class PcDsdt
             children.Add(Panic((ushort)panic));
         return Aml.Device("ISA", [.. children]);
     }
+
+    internal static byte[] Serial(int port) => Aml.Device($"COM{port + 1}",
+        Aml.Name("_HID", Aml.EisaId("PNP0501")),
+        Aml.Name("_UID", Aml.Integer((ulong)port + 1)),
+        Aml.Name("_STA", Aml.Integer(15)),
+        Aml.Name("_CRS", Aml.Resources(AmlResource.Io(SerialBase[port], 8, 8), AmlResource.Irq(SerialIrq[port]))));
 
     private static byte[] Panic(ushort port) => Aml.Device("PEVT",
         Aml.Name("_HID", Aml.Text("QEMU0001")),

@@ -14,7 +14,7 @@ internal static class PcFirmwareConfig
     private const int NameLimit = 55;
 
     public static void Fill(FwCfg config, MachineOptions options, PcProperties properties, CpuTopology topology,
-        PcMemoryLayout layout)
+        PcMemoryLayout layout, bool hpet)
     {
         // UUIDs are written most significant byte first here.
         config.Add(FwCfgKey.Uuid, (options.Uuid ?? Guid.Empty).ToByteArray(bigEndian: true));
@@ -27,7 +27,7 @@ internal static class PcFirmwareConfig
         config.Add(FwCfgKey.BootMenu, (ushort)(options.Boot.Menu ? 1 : 0));
         config.Add(FwCfgKey.Numa, new byte[8 * (1 + idLimit)]);
         config.Add(FwCfgKey.Irq0Override, 1u);
-        config.Add(FwCfgKey.HpetTable, HpetTable(properties.Hpet));
+        config.Add(FwCfgKey.HpetTable, HpetTable(hpet));
         config.AddFile("etc/e820", E820(layout));
         config.AddFile("etc/boot-fail-wait", U32((uint)(options.Boot.RebootTimeout ?? -1)));
         // For states 1 to 5: bit 7 the state exists, below it the sleep type for the control register. Only soft-off does.
@@ -37,10 +37,16 @@ internal static class PcFirmwareConfig
     }
 
     /// <summary>The items of a kernel from the command line; it boots before any other device.</summary>
-    public static void AddKernel(FwCfg config, KernelBoot kernel, BootOrder order)
+    /// <param name="config">Where to.</param>
+    /// <param name="kernel">The kernel.</param>
+    /// <param name="order">Where it boots.</param>
+    /// <param name="rom">With the ROM that starts it; without, the firmware knows how.</param>
+    public static void AddKernel(FwCfg config, KernelBoot kernel, BootOrder order, bool rom)
     {
         foreach (var (key, data) in kernel.Items)
             config.Add(key, data);
+        if (!rom)
+            return;
         config.AddFile($"genroms/{kernel.RomName}", kernel.Rom);
         order.AddFirst($"/rom@genroms/{kernel.RomName}");
     }
@@ -49,7 +55,7 @@ internal static class PcFirmwareConfig
     public static void AddAcpi(FwCfg config, PcAcpiFacts facts, PcChipset chipset)
     {
         var built = facts.Places;
-        var linker = PcAcpi.Build(facts, chipset.BuildDsdt(facts));
+        var linker = chipset.BuildTables(facts);
         var tables = linker.Tables;
         config.AddFile(AcpiLinker.TablesFile, tables, selected: () =>
         {
@@ -58,7 +64,7 @@ internal static class PcFirmwareConfig
                 return;
             built = now;
             var moved = facts with { Places = now };
-            PcAcpi.Build(moved, chipset.BuildDsdt(moved)).Tables.CopyTo(tables, 0);
+            chipset.BuildTables(moved).Tables.CopyTo(tables, 0);
         });
         config.AddFile(AcpiLinker.RsdpFile, linker.Rsdp!);
         config.AddFile(AcpiLinker.LoaderFile, linker.Commands);

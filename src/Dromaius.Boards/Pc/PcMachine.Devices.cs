@@ -64,8 +64,8 @@ public sealed partial class PcMachine : IDeviceHost
     {
         var kind = Options.Vga ?? (Options.NoDefaults ? VgaKind.None : VgaKind.Standard);
         // An adapter that the user makes takes the place of the one by default.
-        if (kind != VgaKind.None && !Options.Devices.Any(static d => d.Name is "VGA" or "cirrus-vga"))
-            Add(CreateDevice(kind == VgaKind.Cirrus ? "cirrus-vga" : "VGA", [], userMade: false));
+        if (kind != VgaKind.None && _board.Display is { } display && !Options.Devices.Any(static d => d.Name is "VGA" or "cirrus-vga" or "isa-vga"))
+            Add(CreateDevice(kind == VgaKind.Cirrus ? "cirrus-vga" : display, [], userMade: false));
     }
 
     internal bool HasPci => _chipset.Bus != null;
@@ -95,6 +95,8 @@ public sealed partial class PcMachine : IDeviceHost
         var type = PcDeviceTypes.Registry.Get(name);
         if (type.Bus == "PCI" && !HasPci)
             throw new UserErrorException($"No 'PCI' bus found for device '{type.Name}'");
+        if (type.Bus == "ISA" && !_board.HasAtDevices && type.Name is not ("isa-debugcon" or "isa-debug-exit" or "isa-serial" or "pvpanic"))
+            throw new UserErrorException($"device '{type.Name}' needs parts that this machine has not");
         return userMade
             ? PcDeviceTypes.Registry.Create(name, properties, Options.Globals, this)
             : DeviceRegistry.Create(type, properties, Options.Globals, this);
@@ -151,19 +153,21 @@ public sealed partial class PcMachine : IDeviceHost
 
     private void FillFirmwareConfig(KernelBoot? kernel)
     {
-        PcFirmwareConfig.Fill(_fwCfg, Options, _properties, _topology, _layout);
+        PcFirmwareConfig.Fill(_fwCfg, Options, _properties, _topology, _layout, _properties.Hpet && _board.HasHpet);
+        if (kernel != null && _chipset.KernelArguments is { Length: > 0 } arguments)
+            kernel = KernelLoader.Load(Options with { Append = Options.Append + arguments }, _layout);
         if (kernel != null)
-            PcFirmwareConfig.AddKernel(_fwCfg, kernel, BootOrder);
+            PcFirmwareConfig.AddKernel(_fwCfg, kernel, BootOrder, _properties.OptionRoms);
         PcFirmwareConfig.AddBootOrder(_fwCfg, BootOrder, Options.Boot.Strict);
-        if (_properties.Acpi && _chipset.Acpi is { } power)
+        if (_chipset.HasAcpi)
         {
             var facts = new PcAcpiFacts
             {
                 Topology = _topology,
                 Places = _chipset.Places,
                 HasConfigWindow = _chipset.Bus is { IsExpress: true },
-                AcpiEnable = power.AcpiEnable,
-                AcpiDisable = power.AcpiDisable,
+                AcpiEnable = _chipset.Acpi?.AcpiEnable ?? 0,
+                AcpiDisable = _chipset.Acpi?.AcpiDisable ?? 0,
                 PciHoleStart = (uint)_layout.BelowSize,
                 RamEnd = _layout.RamEnd,
                 Hpet = _properties.Hpet,

@@ -57,7 +57,7 @@ public sealed partial class PcMachine : Machine
     {
         _board = board;
         _type = MachineTypes.Get(options.Machine);
-        _properties = PcProperties.Parse(options, _type.Name);
+        _properties = PcProperties.Parse(options, _type.Name, board.Properties);
         _topology = CpuTopology.Resolve(options.Smp, _type.Name, _type.MaxCpus);
         if (options.RamSize == 0)
             throw new UserErrorException("-m 0: the machine needs memory");
@@ -80,32 +80,30 @@ public sealed partial class PcMachine : Machine
         };
         var biosName = "";
         var bios = HasFlash ? null : ReadBios(out biosName);
-        _memory = new PcMemory(MemoryRoot, _layout, options.RamSize, bios, biosName);
+        _memory = new PcMemory(MemoryRoot, _layout, options.RamSize, bios, biosName, board.HasFirmwareInRam);
         AddFlash();
         var smmMemory = new AddressSpace("smm", _memory.Smm, Lock);
         _apicBus = new ApicBus(Lock);
         _apicBus.MapInto(MemoryRoot);
         _processors = new X86Processors(this, _topology, _type.DefaultCpu, smmMemory, _apicBus);
 
-        var pic = Add(new I8259());
-        var ioApic = Add(new IoApic(_apicBus));
-        MemoryRoot.Add(IoApic.DefaultBase, ioApic.Registers);
-        _interrupts = new IsaInterrupts(pic, ioApic);
-        pic.Intr.Connect(_apicBus.SetLint0);
-        _apicBus.AcknowledgePic = pic.Acknowledge;
-        IoRoot.Add(0x20, pic.MasterPorts);
-        IoRoot.Add(0xA0, pic.SlavePorts);
-        IoRoot.Add(0x4D0, pic.EdgeLevelPorts);
+        _interrupts = AddInterruptControllers();
 
         _chipset = board.CreateChipset(this);
         if (_chipset.Acpi is { } acpi)
             acpi.SleepRequested = OnSleep;
 
-        _rtc = Add(new Mc146818(options.Rtc.FollowsVirtualTime ? VirtualClock : RealTimeClock, StartDate(options.Rtc)));
-        IoRoot.Add(0x70, _rtc.Ports);
-        _rtc.AlarmFired = () => _chipset.Acpi?.RtcAlarm();
+        _rtc = new Mc146818(options.Rtc.FollowsVirtualTime ? VirtualClock : RealTimeClock, StartDate(options.Rtc));
+        if (_properties.Rtc)
+        {
+            Add(_rtc);
+            IoRoot.Add(0x70, _rtc.Ports);
+            _rtc.AlarmFired = () => _chipset.Acpi?.RtcAlarm();
+        }
+
         AddTimers();
-        AddControllers();
+        if (board.HasAtDevices)
+            AddControllers();
         _chipset.AddStorage();
 
         PcCmos.Fill(_rtc, _topology, _layout);
@@ -140,11 +138,12 @@ public sealed partial class PcMachine : Machine
         _memory.Dispose();
     }
 
-    protected override void PressPowerButton() => _chipset.Acpi?.PressPowerButton();
+    protected override void PressPowerButton() => _chipset.PressPowerButton();
 
     protected override void ResetBoard()
     {
         _chipset.Reset();
+        _memory.Reset();
         _processors.SetA20(true);
         // A boot order for one boot only holds until the first reset.
         var order = !_booted && Options.Boot.Once is { } once ? once : Options.Boot.Order;
@@ -190,7 +189,7 @@ public sealed partial class PcMachine : Machine
 
     private byte[] ReadBios(out string name)
     {
-        name = Options.Bios ?? _properties.Firmware ?? _board.Firmware;
+        name = Options.Bios ?? _properties.Firmware ?? _board.Firmware(_properties);
         var path = _firmware.Find(name) ?? throw new UserErrorException($"could not load PC BIOS '{name}': No such file or directory");
         return HostFile.Read(path);
     }
@@ -200,6 +199,26 @@ public sealed partial class PcMachine : Machine
         // Only soft-off is offered; a guest that writes another sleep type is switched off too rather than left hanging.
         _ = state;
         RequestShutdown(EventReason.GuestShutdown);
+    }
+
+    private IsaInterrupts AddInterruptControllers()
+    {
+        var ioApics = new List<IoApic>();
+        for (var i = 0; i < (!_board.HasIoApic ? 0 : _board == PcBoard.Microvm && _properties is { Acpi: true, IoApic2: true } ? 2 : 1); i++)
+        {
+            ioApics.Add(Add(new IoApic(_apicBus)));
+            MemoryRoot.Add(IoApic.DefaultBase + ((ulong)i << 16), ioApics[i].Registers);
+        }
+
+        if (!_properties.Pic)
+            return new IsaInterrupts(null, ioApics);
+        var pic = Add(new I8259());
+        pic.Intr.Connect(_apicBus.SetLint0);
+        _apicBus.AcknowledgePic = pic.Acknowledge;
+        IoRoot.Add(0x20, pic.MasterPorts);
+        IoRoot.Add(0xA0, pic.SlavePorts);
+        IoRoot.Add(0x4D0, pic.EdgeLevelPorts);
+        return new IsaInterrupts(pic, ioApics);
     }
 
     private void AddTimers()
@@ -212,7 +231,7 @@ public sealed partial class PcMachine : Machine
             IoRoot.Add(0x61, Add(new PcSpeaker(pit, VirtualClock)).Port);
         }
 
-        if (!_properties.Hpet)
+        if (!_properties.Hpet || !_board.HasHpet)
         {
             pit?.Irq.Connect(Follow(0));
             _rtc.Irq.Connect(Follow(8));
@@ -292,7 +311,8 @@ public sealed partial class PcMachine : Machine
 
     private void AddPorts()
     {
-        for (var i = 0; i < Options.Serial.Count; i++)
+        var serialPorts = _properties.IsaSerial ? Options.Serial.Count : 0;
+        for (var i = 0; i < serialPorts; i++)
         {
             if (i >= SerialPorts)
                 throw new UserErrorException("too many serial ports");
@@ -300,7 +320,8 @@ public sealed partial class PcMachine : Machine
                 Add(AddSerial(i, backend, SerialBase[i], SerialIrq[i], null));
         }
 
-        for (var i = 0; i < Options.Parallel.Count; i++)
+        var parallelPorts = _board.HasAtDevices ? Options.Parallel.Count : 0;
+        for (var i = 0; i < parallelPorts; i++)
         {
             if (i >= ParallelPorts)
                 throw new UserErrorException("too many parallel ports");

@@ -11,9 +11,18 @@ internal sealed class PcMemory : IDisposable
     private const int MaxFirmware = 8 << 20;
 
     private RamBlock? _shadow;
+    private readonly byte[]? _writableFirmware;
 
-    public PcMemory(MemoryRegion system, PcMemoryLayout layout, ulong ramSize, byte[]? firmware, string firmwareName)
+    /// <param name="system">The processors' memory.</param>
+    /// <param name="layout">How RAM is split.</param>
+    /// <param name="ramSize">All RAM.</param>
+    /// <param name="firmware">The BIOS image; null when it is in flash.</param>
+    /// <param name="firmwareName">Its file.</param>
+    /// <param name="firmwareInRam">It can be written until the next reset, and nothing else answers below 1 MiB.</param>
+    public PcMemory(MemoryRegion system, PcMemoryLayout layout, ulong ramSize, byte[]? firmware, string firmwareName, bool firmwareInRam = false)
     {
+        if (firmwareInRam)
+            _writableFirmware = firmware;
         RamBlock = new RamBlock("pc.ram", ramSize);
         Ram = MemoryRegion.RamRegion("pc.ram", RamBlock);
         Pci = MemoryRegion.Container("pci", 0);
@@ -27,7 +36,7 @@ internal sealed class PcMemory : IDisposable
         OptionRomBlock = new RamBlock("pc.rom", OptionRomSize);
         Pci.Add(OptionRomBase, MemoryRegion.Rom("pc.rom", OptionRomBlock), 1);
         if (firmware != null)
-            FirmwareBlock = AddFirmware(firmware, firmwareName);
+            FirmwareBlock = AddFirmware(firmwareInRam ? system : Pci, firmware, firmwareName, firmwareInRam);
 
         Smm = MemoryRegion.Container("smm", 0);
         Smm.Add(0, MemoryRegion.Alias("smm-system", system, 0, 0));
@@ -72,6 +81,15 @@ internal sealed class PcMemory : IDisposable
         Pci.Add(0x100000 - size, MemoryRegion.Rom("isa-bios", _shadow), 1);
     }
 
+    /// <summary>Firmware in RAM is loaded anew.</summary>
+    public void Reset()
+    {
+        if (_writableFirmware is not { } image || FirmwareBlock is not { } block)
+            return;
+        block.NoteWrite(0, (ulong)image.Length);
+        image.CopyTo(block.Span(0, image.Length));
+    }
+
     public void Dispose()
     {
         RamBlock.Dispose();
@@ -81,7 +99,7 @@ internal sealed class PcMemory : IDisposable
     }
 
     /// <summary>The image ends at 4 GiB; its last 128 KiB also end at 1 MiB.</summary>
-    private RamBlock AddFirmware(byte[] image, string name)
+    private static RamBlock AddFirmware(MemoryRegion space, byte[] image, string name, bool writable)
     {
         if (image.Length == 0)
             throw new UserErrorException($"could not load PC BIOS '{name}': the file is empty");
@@ -91,10 +109,10 @@ internal sealed class PcMemory : IDisposable
             throw new UserErrorException($"could not load PC BIOS '{name}': it is larger than {MaxFirmware >> 20} MiB");
         var block = new RamBlock("pc.bios", (ulong)image.Length);
         image.CopyTo(block.Span(0, image.Length));
-        var rom = MemoryRegion.Rom("pc.bios", block);
-        Pci.Add(PcMemoryLayout.FourGiB - (ulong)image.Length, rom);
+        var rom = writable ? MemoryRegion.RamRegion("pc.bios", block) : MemoryRegion.Rom("pc.bios", block);
+        space.Add(PcMemoryLayout.FourGiB - (ulong)image.Length, rom);
         var low = Math.Min((ulong)image.Length, 0x20000);
-        Pci.Add(0x100000 - low, MemoryRegion.Alias("isa-bios", rom, (ulong)image.Length - low, low), 1);
+        space.Add(0x100000 - low, MemoryRegion.Alias("isa-bios", rom, (ulong)image.Length - low, low), 1);
         return block;
     }
 }

@@ -16,6 +16,11 @@ internal sealed record PcProperties
     public bool SmBus { get; init; } = true;
     public bool Smm { get; init; } = true;
     public bool Vmport { get; init; } = true;
+    public bool AutoKernelCommandLine { get; init; } = true;
+    public bool IoApic2 { get; init; } = true;
+    public bool IsaSerial { get; init; } = true;
+    public bool OptionRoms { get; init; } = true;
+    public bool Rtc { get; init; } = true;
     public bool DumpGuestCore { get; init; } = true;
     public ulong? MaxRamBelow4G { get; init; }
     public bool Smbios64 { get; init; }
@@ -53,13 +58,26 @@ internal sealed record PcProperties
             "Override the default value of field OEM Table ID in ACPI table header.The string may be up to 8 bytes in size"),
     ];
 
-    public static PcProperties Parse(MachineOptions options, string typeName)
+    /// <summary>The pairs of <c>-machine microvm,...</c>.</summary>
+    public static IReadOnlyList<MachineProperty> Microvm { get; } =
+    [
+        .. Known.Where(static p => p.Name is "acpi" or "append" or "dump-guest-core" or "firmware" or "graphics" or "initrd" or "kernel"
+            or "kernel-irqchip" or "mem-merge" or "memory-backend" or "pic" or "pit" or "smm" or "suppress-vmdesc" or "usb" or "x-oem-id" or "x-oem-table-id"),
+        new("auto-kernel-cmdline", "bool", "Set off to disable adding virtio-mmio devices to the kernel cmdline"),
+        new("ioapic2", "OnOffAuto", "Enable second IO-APIC"),
+        new("isa-serial", "bool", "Set off to disable the instantiation an ISA serial port"),
+        new("pcie", "OnOffAuto", "Enable PCIe (not available)"),
+        new("rtc", "OnOffAuto", "Enable MC146818 RTC"),
+        new("x-option-roms", "bool", "Set off to disable loading option ROMs"),
+    ];
+
+    public static PcProperties Parse(MachineOptions options, string typeName, IReadOnlyList<MachineProperty> allowed)
     {
         var p = new PcProperties();
         foreach (var (key, value) in options.MachineProperties)
         {
-            var known = Known.FirstOrDefault(k => k.Name == key) ?? throw new UserErrorException(
-                $"Property '{typeName}-machine.{key}' not found" + NearestNames.Hint(key, Known.Select(static k => k.Name)));
+            var known = allowed.FirstOrDefault(k => k.Name == key) ?? throw new UserErrorException(
+                $"Property '{typeName}-machine.{key}' not found" + NearestNames.Hint(key, allowed.Select(static k => k.Name)));
             var on = known.Kind switch
             {
                 "bool" => Bool(key, value),
@@ -77,6 +95,12 @@ internal sealed record PcProperties
                 "sata" => p with { Sata = on },
                 "smbus" => p with { SmBus = on },
                 "smm" => p with { Smm = on },
+                "auto-kernel-cmdline" => p with { AutoKernelCommandLine = on },
+                "ioapic2" => p with { IoApic2 = on },
+                "isa-serial" => p with { IsaSerial = on },
+                "rtc" => p with { Rtc = on },
+                "x-option-roms" => p with { OptionRoms = on },
+                "pcie" when on && value != "auto" => throw new UserErrorException("pcie=on: PCI Express is not available on this machine"),
                 "vmport" => p with { Vmport = on },
                 "dump-guest-core" => p with { DumpGuestCore = on },
                 "firmware" => p with { Firmware = value },

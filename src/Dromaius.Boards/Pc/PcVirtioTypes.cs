@@ -9,6 +9,10 @@ namespace Dromaius.Boards.Pc;
 /// <summary>Virtio devices as PCI functions.</summary>
 internal static class PcVirtioTypes
 {
+    /// <summary>Properties of the PCI transport; first, since the tables below use it.</summary>
+    private static readonly HashSet<string> PciOnly =
+        [.. PcStorageTypes.PciProperties.Select(static p => p.Name), "disable-legacy", "disable-modern", "vectors", "romfile", "rombar"];
+
     private const int MaxQueues = 1024, MaxQueueSize = 1024;
 
     internal static readonly DeviceProperty[] VirtioProperties =
@@ -45,16 +49,38 @@ internal static class PcVirtioTypes
                 Properties = properties, Create = a => Plug(a, mode, create(a)),
             };
         }
+
+        yield return new DeviceType
+        {
+            Name = alias + "-device", Bus = "virtio-bus", Category = category, Properties = [.. properties.Where(p => !PciOnly.Contains(p.Name))],
+            Create = a => Attach(a, create),
+        };
     }
 
-    private static VirtioPci Plug(DeviceArguments a, VirtioPciMode? fixedMode, (VirtioDevice Device, int Vectors, string BootKind) made)
+    /// <summary>Puts a device behind a memory-mapped transport.</summary>
+    private static VirtioBusDevice Attach(DeviceArguments a, Func<DeviceArguments, (VirtioDevice Device, int Vectors, string BootKind)> create)
     {
-        var (device, vectors, kind) = made;
+        var transport = ((PcMachine)a.Host).Chipset.VirtioBus(a.Type.Name, a.BusName)
+            ?? throw new UserErrorException($"No 'virtio-bus' bus found for device '{a.Type.Name}'");
+        var device = create(a).Device;
+        SetFeatures(a, device);
+        transport.Attach(device);
+        return new VirtioBusDevice(device, a.Type.Name) { Id = a.Id };
+    }
+
+    private static void SetFeatures(DeviceArguments a, VirtioDevice device)
+    {
         Disable(a, device, "event_idx", VirtioFeature.RingEventIndex);
         Disable(a, device, "indirect_desc", VirtioFeature.RingIndirect);
         Disable(a, device, "any_layout", VirtioFeature.AnyLayout);
         Disable(a, device, "notify_on_empty", VirtioFeature.NotifyOnEmpty);
         Disable(a, device, "packed", VirtioFeature.RingPacked);
+    }
+
+    private static VirtioPci Plug(DeviceArguments a, VirtioPciMode? fixedMode, (VirtioDevice Device, int Vectors, string BootKind) made)
+    {
+        var (device, vectors, kind) = made;
+        SetFeatures(a, device);
         // Behind a PCI Express port there are no I/O ports to spare: the legacy interface goes unless asked for.
         var bus = PcDeviceTypes.BusOf(a);
         var express = bus is { IsExpress: true, Parent: not null };
@@ -92,7 +118,7 @@ internal static class PcVirtioTypes
         var machine = (PcMachine)a.Host;
         var queues = (int)a.Integer("num-queues");
         if (queues == 65535)
-            queues = Math.Min(machine.Cpus.Count, MaxQueues);
+            queues = a.Type.Bus == "PCI" ? Math.Min(machine.Cpus.Count, MaxQueues) : 1;
         if (queues is < 1 or > MaxQueues)
             throw new UserErrorException("num-queues property must be larger than 0" + (queues > MaxQueues ? $" and at most {MaxQueues}" : ""));
         var queueSize = (int)a.Integer("queue-size");

@@ -29,13 +29,7 @@ public sealed class VgaFunction : PciFunction
     public Vga Vga { get; }
 
     /// <summary>Maps what does not move.</summary>
-    public void MapLegacy(MemoryRegion memory, MemoryRegion io)
-    {
-        memory.Add(0xA0000, Vga.LegacyWindow, 1);
-        memory.Add(0xA0000, Vga.DirectWindow, 2);
-        io.Add(0x3B0, Vga.Ports);
-        io.Add(0x1CE, Vga.VbePorts);
-    }
+    public void MapLegacy(MemoryRegion memory, MemoryRegion io) => Vga.MapLegacy(memory, io);
 
     public override void Reset()
     {

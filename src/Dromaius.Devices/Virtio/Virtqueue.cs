@@ -80,16 +80,18 @@ public sealed class Virtqueue
     /// <summary>Puts a legacy queue where its page number says: descriptors, available ring, used ring on the next page.</summary>
     public void EnableLegacy(uint page)
     {
-        const ulong PageMask = 4095;
         if (page == 0)
-        {
             Reset();
-            return;
-        }
+        else
+            EnableLegacy((ulong)page << 12, 4096);
+    }
 
-        DescriptorArea = (ulong)page << 12;
+    /// <summary>Puts a legacy queue at an address, with the used ring at the next multiple of a power of two.</summary>
+    public void EnableLegacy(ulong address, ulong alignment)
+    {
+        DescriptorArea = address;
         DriverArea = DescriptorArea + (ulong)(Size * DescriptorSize);
-        DeviceArea = (DriverArea + (ulong)(6 + (2 * Size)) + PageMask) & ~PageMask;
+        DeviceArea = (DriverArea + (ulong)(6 + (2 * Size)) + alignment - 1) & ~(alignment - 1);
         Enable();
     }
 

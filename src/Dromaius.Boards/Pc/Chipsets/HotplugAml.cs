@@ -57,7 +57,7 @@ internal static class HotplugAml
             if (fixedFunction is PciBridge bridge && buses.Contains(bridge.Secondary))
             {
                 body.Add(Bus(bridge.Secondary, buses, []));
-                below.Add(Aml.Path($"{name}.PCNT"));
+                below.Add(Aml.Path($"^{name}.PCNT"));
             }
             else if (fixedFunction == null)
             {

@@ -53,7 +53,7 @@ internal sealed class I440FxChipset : PciChipset
 
     public override AcpiPciHotplug Hotplug => _hotplug;
 
-    public override byte[] BuildDsdt(PcAcpiFacts facts) =>
+    protected override byte[] BuildDsdt(PcAcpiFacts facts) =>
         Aml.Join(PcDsdt.Build(facts), HotplugAml.Build(HotplugPorts, Bus, [.. _hotplug.Buses], [0, IsaSlot >> 3]));
 
     public override void NoteBridge(PciBridge bridge)

@@ -1,6 +1,8 @@
 using Dromaius.Devices.Firmware;
+using Dromaius.Devices.Firmware.Acpi;
 using Dromaius.Devices.Isa;
 using Dromaius.Devices.Pci;
+using Dromaius.Devices.Virtio;
 
 namespace Dromaius.Boards.Pc.Chipsets;
 
@@ -16,6 +18,17 @@ internal abstract class PcChipset
     public virtual AcpiPm? Acpi => null;
 
     protected PcMachine Machine { get; }
+
+    /// <summary>There are ACPI tables.</summary>
+    public virtual bool HasAcpi => Acpi != null && Machine.Properties.Acpi;
+
+    /// <summary>What is added to the kernel's command line.</summary>
+    public virtual string KernelArguments => "";
+
+    public virtual void PressPowerButton() => Acpi?.PressPowerButton();
+
+    /// <summary>The virtio transport for a new device; null when there is none.</summary>
+    public virtual VirtioMmio? VirtioBus(string type, string? name) => null;
 
     /// <summary>Where things are that ACPI tables name and firmware moves.</summary>
     public virtual AcpiPlaces Places => default;
@@ -33,8 +46,10 @@ internal abstract class PcChipset
     {
     }
 
+    public virtual AcpiLinker BuildTables(PcAcpiFacts facts) => PcAcpi.Build(facts, BuildDsdt(facts));
+
     /// <summary>The name space.</summary>
-    public virtual byte[] BuildDsdt(PcAcpiFacts facts) => [];
+    protected virtual byte[] BuildDsdt(PcAcpiFacts facts) => [];
 
     /// <summary>After the devices.</summary>
     public virtual void Reset()

@@ -55,7 +55,7 @@ internal sealed class Q35Chipset : PciChipset
         }
     }
 
-    public override byte[] BuildDsdt(PcAcpiFacts facts) => Q35Dsdt.Build(facts);
+    protected override byte[] BuildDsdt(PcAcpiFacts facts) => Q35Dsdt.Build(facts);
 
     public override void AddStorage()
     {

@@ -43,7 +43,7 @@ public sealed class AcpiTable
     /// <summary>A generic address structure in I/O space (section 5.2.3.2).</summary>
     public AcpiTable IoAddress(uint port, int bits) => Address(1, port, bits);
 
-    public AcpiTable MemoryAddress(ulong address) => Address(0, address, 0);
+    public AcpiTable MemoryAddress(ulong address, int bits = 0) => Address(0, address, bits);
 
     public byte[] ToArray()
     {

@@ -29,12 +29,17 @@ public static class AmlResource
     }
 
     /// <summary>Level-triggered, active-high, shared interrupts (section 6.4.3.6); with several, one is chosen.</summary>
-    public static byte[] Interrupt(params uint[] numbers)
+    public static byte[] Interrupt(params uint[] numbers) => Interrupts(0x01 | 0x08, numbers);
+
+    /// <summary>An edge-triggered, active-high interrupt of its own.</summary>
+    public static byte[] EdgeInterrupt(uint number) => Interrupts(0x01 | 0x02, [number]);
+
+    private static byte[] Interrupts(byte flags, uint[] numbers)
     {
         var bytes = new byte[5 + (4 * numbers.Length)];
         bytes[0] = 0x89;
         BinaryPrimitives.WriteUInt16LittleEndian(bytes.AsSpan(1), (ushort)(bytes.Length - 3));
-        bytes[3] = 0x01 | 0x08;
+        bytes[3] = flags;
         bytes[4] = (byte)numbers.Length;
         for (var i = 0; i < numbers.Length; i++)
             BinaryPrimitives.WriteUInt32LittleEndian(bytes.AsSpan(5 + (4 * i)), numbers[i]);
