@@ -71,8 +71,9 @@ internal sealed record PcProperties
         new("x-option-roms", "bool", "Set off to disable loading option ROMs"),
     ];
 
-    public static PcProperties Parse(MachineOptions options, string typeName, IReadOnlyList<MachineProperty> allowed)
+    public static PcProperties Parse(MachineOptions options, string typeName, IReadOnlyList<MachineProperty>? properties = null)
     {
+        var allowed = properties ?? Known;
         var p = new PcProperties();
         foreach (var (key, value) in options.MachineProperties)
         {

@@ -17,6 +17,7 @@ public sealed class CirrusFunction : PciFunction
         : base(VendorCirrus, Gd5446, 0x03, 0x00, 0, 0)
     {
         Vga = vga;
+        IsHotPluggable = false;
         AddMemoryBar(0, vga.LinearBar, prefetch: true);
         AddMemoryBar(1, vga.RegisterBar);
         if (rom != null)
