@@ -7,6 +7,7 @@ using Dromaius.Core.Devices;
 using Dromaius.Core.Errors;
 using Dromaius.Core.Memory;
 using Dromaius.Core.Time;
+using Dromaius.Net;
 
 namespace Dromaius.Control;
 
@@ -108,6 +109,9 @@ public interface IMachineControl
 
     /// <summary>The drives and images; null for a machine without any.</summary>
     BlockGraph? Blocks => null;
+
+    /// <summary>The networks; null for a machine without any.</summary>
+    NetworkSet? Networks => null;
 
     /// <summary>A register of a processor by name, in lower case.</summary>
     bool TryGetRegister(int cpu, string name, out ulong value)

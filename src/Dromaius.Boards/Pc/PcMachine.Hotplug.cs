@@ -1,5 +1,6 @@
 using Dromaius.Core.Devices;
 using Dromaius.Core.Errors;
+using Dromaius.Devices.Network;
 using Dromaius.Devices.Pci;
 using Dromaius.Devices.Storage;
 using Dromaius.Devices.Storage.Scsi;
@@ -77,6 +78,8 @@ public sealed partial class PcMachine
     {
         function.Reset();
         UnplugScsiBusOf(function);
+        if (((function as IPciNic)?.Nic ?? ((function as VirtioPci)?.Device as VirtioNet)?.Nic) is { } nic)
+            _networks.RemoveNic(nic);
         function.Bus?.Unplug(function);
         _ = _unplugging.Remove(function);
         Remove(function);

@@ -49,6 +49,32 @@ internal static class PcNetworkTypes
         PciNic("e1000", "Intel Gigabit Ethernet", "efi-e1000.rom", IntelProperties, static (a, mac) => new E1000(a.Type.Name, a.Host.VirtualClock, mac) { Id = a.Id }),
         PciNic("e1000-82544gc", "Intel Gigabit Ethernet", "efi-e1000.rom", IntelProperties, static (a, mac) => new E1000(a.Type.Name, a.Host.VirtualClock, mac) { Id = a.Id }),
         PciNic("e1000-82545em", "Intel Gigabit Ethernet", "efi-e1000.rom", IntelProperties, static (a, mac) => new E1000(a.Type.Name, a.Host.VirtualClock, mac) { Id = a.Id }),
+        PciNic("e1000e", "Intel 82574L GbE Controller", "efi-e1000e.rom",
+            [new("disable_vnet_hdr", PropertyKind.Bool, "off"), new("subsys_ven", PropertyKind.UInt16, "0x8086"), new("subsys", PropertyKind.UInt16, "0")],
+            static (a, mac) => new E1000e(a.Host.VirtualClock, mac, PcDeviceTypes.BusOf(a).IsExpress) { Id = a.Id }),
+        PciNic("rtl8139", "Realtek RTL8139C+", "efi-rtl8139.rom", [], static (a, mac) => new Rtl8139(a.Host.VirtualClock, mac) { Id = a.Id }),
+        PciNic("ne2k_pci", "NE2000 on PCI", "efi-ne2k_pci.rom", [], static (a, mac) => new Ne2000Pci(mac) { Id = a.Id }),
+        PciNic("pcnet", "AMD PCnet-PCI II", "efi-pcnet.rom", [], static (a, mac) => new Pcnet(a.Host.VirtualClock, mac) { Id = a.Id }),
+        new()
+        {
+            Name = "ne2k_isa", Bus = "ISA", Description = "NE2000 on ISA", Category = DeviceCategory.Network,
+            Properties = [.. NicProperties, new("iobase", PropertyKind.UInt32, "0x300"), new("irq", PropertyKind.UInt32, "9")],
+            Create = static a =>
+            {
+                var networks = Networks(a);
+                var mac = Mac(a, networks);
+                var (port, irq) = (a.Integer("iobase"), a.Integer("irq"));
+                if (port > 0xFFE0 || irq > 15)
+                    throw new UserErrorException("the ports or the interrupt lie beyond those of the ISA bus");
+                var device = new Ne2000("ne2k_isa", mac) { Id = a.Id };
+                var line = a.Host.IsaIrq((int)irq);
+                device.Irq.Connect(level => line.Level = level);
+                a.Host.IoRoot.Add(port, device.Ports);
+                device.Nic = Connect(a, networks, mac, device);
+                PcStorageTypes.NoteBoot(a, $"{((PcMachine)a.Host).IsaPath($"ethernet@{port:x4}")}{BootLeaf}");
+                return device;
+            },
+        },
     ];
 
     private static DeviceProperty[] IntelProperties =>

@@ -7,6 +7,7 @@ using Dromaius.Core.Chardev;
 using Dromaius.Core.Devices;
 using Dromaius.Core.Memory;
 using Dromaius.Core.Time;
+using Dromaius.Net;
 using Dromaius.Devices.Virtio;
 
 namespace Dromaius.Cli.SystemEmulation;
@@ -70,6 +71,7 @@ internal sealed class MachineControl(Machine machine, string target, IReadOnlyDi
     public HostClock? SteppedClock => machine.VirtualClock.IsStepped ? machine.VirtualClock : null;
 
     public BlockGraph? Blocks => machine.Options.Blocks;
+    public NetworkSet? Networks => machine.Options.Networks;
     public string TranslatorStatistics => machine.TranslatorStatistics;
     public IReadOnlyList<(string Name, string Help)> LogItems => LogOption.Items;
 

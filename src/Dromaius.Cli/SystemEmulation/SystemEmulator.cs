@@ -76,6 +76,7 @@ internal static class SystemEmulator
             var control = new MachineControl(machine, target, consoles.All);
             machine.DeviceDeleted += control.ReportDeleted;
             CrashReport.Machine = control;
+            networks.FilterChanged += nic => NetworkCommands.RaiseFilterChanged(control, nic);
             foreach (var (backend, isMachine, pretty) in consoles.Monitors)
                 Attach(control, backend, isMachine, pretty);
             using var qtestLog = settings.QtestLog is { } file and not "none" ? LogOption.Create(file) : null;

@@ -63,6 +63,7 @@ public sealed class HmpCommands
             new("system_reset", "", "", "", "reset the system", _ => Do(machine.Reset)),
             new("system_wakeup", "", "", "", "wakeup guest from suspend", static _ => "Error: Unable to wake up: guest is not in suspended state\n"),
             .. new HmpMemory(machine, this).Commands,
+            .. new HmpNetwork(machine).Commands,
         ];
         _commands.Sort(static (a, b) => string.CompareOrdinal(a.Name, b.Name));
         _infos = [.. new HmpInfo(machine, this).Commands.OrderBy(static c => c.Name, StringComparer.Ordinal)];

@@ -15,7 +15,6 @@ internal static class AbsentCommands
         struct VncInfo2 = id: str
         enum SpiceQueryMouseMode = client server unknown
         struct SpiceInfo = enabled: bool, migrated: bool, mouse-mode: SpiceQueryMouseMode
-        struct RxFilterInfo = name: str
         struct TPMInfo = id: str
         enum TpmModel = tpm-tis tpm-crb tpm-spapr
         enum TpmType = passthrough emulator
@@ -39,7 +38,6 @@ internal static class AbsentCommands
         command query-vnc -> VncInfo
         command query-vnc-servers -> [VncInfo2]
         command query-spice -> SpiceInfo
-        command query-rx-filter(name?: str) -> [RxFilterInfo]
         command query-tpm -> [TPMInfo]
         command query-tpm-models -> [TpmModel]
         command query-tpm-types -> [TpmType]
@@ -56,7 +54,6 @@ internal static class AbsentCommands
         command query-pr-managers -> [PRManagerInfo]
         command query-stats-schemas -> [StatsSchema]
         command query-vm-generation-id -> any
-        command set_link(name: str, up: bool)
         command set_password(protocol: str, password: str)
         command expire_password(protocol: str, time: str)
         command getfd(fdname: str)
@@ -90,13 +87,12 @@ internal static class AbsentCommands
             ["query-replay"] = static _ => new JsonObject { ["icount"] = 0, ["mode"] = "none" },
             ["query-sev"] = static _ => new JsonObject { ["enabled"] = false },
             ["query-vm-generation-id"] = static _ => throw QmpErrorException.Generic("VM Generation ID device not found"),
-            ["set_link"] = static a => throw QmpErrorException.DeviceNotFound(a.Text("name")),
             ["set_password"] = static _ => throw QmpErrorException.Generic("Could not set password"),
             ["expire_password"] = static _ => throw QmpErrorException.Generic("Could not set password expire time"),
             ["getfd"] = static _ => throw QmpErrorException.Generic("No file descriptor supplied via SCM_RIGHTS"),
             ["closefd"] = static a => throw QmpErrorException.Generic($"File descriptor named '{a.Text("fdname")}' not found"),
         };
-        foreach (var name in (ReadOnlySpan<string>)["query-acpi-ospm-status", "query-vnc-servers", "query-rx-filter", "query-tpm", "query-tpm-models",
+        foreach (var name in (ReadOnlySpan<string>)["query-acpi-ospm-status", "query-vnc-servers", "query-tpm", "query-tpm-models",
             "query-tpm-types", "query-iothreads", "query-fdsets", "query-memory-devices", "query-pr-managers", "query-stats-schemas"])
             table[name] = static _ => new JsonArray();
         return table;

@@ -17,6 +17,7 @@ public sealed class QmpCommands
         Add(BlockCommands.Schema, new BlockCommands(machine).Table);
         Add(JobCommands.Schema, new JobCommands(machine).Table);
         Add(CharacterCommands.Schema, new CharacterCommands(machine).Table);
+        Add(NetworkCommands.Schema, new NetworkCommands(machine).Table);
         Add(AbsentCommands.Schema, AbsentCommands.Table);
         Add(IntrospectionSchema, new()
         {

@@ -13,7 +13,7 @@ public abstract partial class IntelEthernet
     private readonly ushort[] _eeprom = new ushort[EepromWords];
     private readonly ushort[] _phy = new ushort[32];
     private uint _eecd;
-    private int _serialIn, _serialBits, _serialOut = -1;
+    private Eeprom93C46 _serial = new(new ushort[EepromWords]);
 
     /// <summary>The PHY's identifier, registers 2 and 3.</summary>
     protected abstract uint PhyId { get; }
@@ -46,47 +46,17 @@ public abstract partial class IntelEthernet
         for (var i = 0; i < EepromWords - 1; i++)
             sum += words[i];
         words[EepromWords - 1] = (ushort)(EepromSum - sum);
-        (_eecd, _serialIn, _serialBits, _serialOut) = (0, 0, 0, -1);
+        _eecd = 0;
+        _serial = new Eeprom93C46(_eeprom);
     }
 
-    private uint ReadEecd() => (_eecd & (EecdClock | EecdSelect | EecdIn | EecdOut | EecdRequest)) | EecdPresent | ((_eecd & EecdRequest) != 0 ? EecdGrant : 0);
+    private uint ReadEecd() => (_eecd & (EecdClock | EecdSelect | EecdIn | EecdRequest)) | (_serial.Output ? EecdOut : 0) | EecdPresent | ((_eecd & EecdRequest) != 0 ? EecdGrant : 0);
 
-    /// <summary>The serial interface of the EEPROM (Microwire), bit by bit.</summary>
+    /// <summary>The wires of the EEPROM.</summary>
     private void WriteEecd(uint value)
     {
-        var rising = (value & ~_eecd & EecdClock) != 0;
-        _eecd = (value & ~EecdOut) | (_eecd & EecdOut);
-        if ((value & EecdSelect) == 0)
-        {
-            (_serialIn, _serialBits, _serialOut) = (0, 0, -1);
-            return;
-        }
-
-        if (!rising)
-            return;
-        if (_serialOut >= 0)
-        {
-            // Words follow each other, highest bit first.
-            var bit = (_eeprom[(_serialOut >> 4) % EepromWords] >> (15 - (_serialOut & 15))) & 1;
-            _eecd = bit != 0 ? _eecd | EecdOut : _eecd & ~EecdOut;
-            _serialOut++;
-            return;
-        }
-
-        var data = (value & EecdIn) != 0 ? 1 : 0;
-        // A start bit, two of operation code, six of address.
-        if (_serialBits == 0 && data == 0)
-            return;
-        _serialIn = (_serialIn << 1) | data;
-        if (++_serialBits < 9)
-            return;
-        if (((_serialIn >> 6) & 3) == 2)
-        {
-            _serialOut = (_serialIn & (EepromWords - 1)) << 4;
-            _eecd &= ~EecdOut;
-        }
-
-        (_serialIn, _serialBits) = (0, 0);
+        _eecd = value;
+        _serial.Drive((value & EecdSelect) != 0, (value & EecdClock) != 0, (value & EecdIn) != 0);
     }
 
     private void ReadWord(uint value)

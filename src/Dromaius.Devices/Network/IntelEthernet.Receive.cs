@@ -102,7 +102,7 @@ public abstract partial class IntelEthernet
         return free <= count >> (int)(((Register(Rctl) >> 8) & 3) + 1);
     }
 
-    private int BufferSize
+    protected int BufferSize
     {
         get
         {
