@@ -252,4 +252,7 @@ public unsafe struct X86State
     /// <summary>Operands and result of vector instructions that run in a helper.</summary>
     public VecArgs Vector;
     public EngineState Engine;
+
+    /// <summary>Pending requests (<see cref="Core.Cpus.CpuRequest"/>), deliverable or not. Changed by any thread.</summary>
+    public int Requests;
 }

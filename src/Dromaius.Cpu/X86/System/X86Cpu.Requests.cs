@@ -6,7 +6,6 @@ namespace Dromaius.Cpu.X86;
 /// <content>What other threads ask of the processor, and taking it between blocks.</content>
 public sealed unsafe partial class X86Cpu
 {
-    private int _requests;
     private int _startUpVector;
     private bool _waitingForStartUp;
 
@@ -21,10 +20,10 @@ public sealed unsafe partial class X86Cpu
     public ManualResetEventSlim WakeEvent { get; } = new(false, 0);
 
     /// <summary>Something is pending, deliverable or not.</summary>
-    public bool HasRequests => Volatile.Read(ref _requests) != 0;
+    public bool HasRequests => Volatile.Read(ref State->Requests) != 0;
 
     /// <summary>Pending requests.</summary>
-    public CpuRequest Requests => (CpuRequest)Volatile.Read(ref _requests);
+    public CpuRequest Requests => (CpuRequest)Volatile.Read(ref State->Requests);
 
     /// <summary>An application processor that has not been started.</summary>
     public bool WaitingForStartUp => _waitingForStartUp;
@@ -56,7 +55,7 @@ public sealed unsafe partial class X86Cpu
     {
         if ((request & CpuRequest.NonMaskable) != 0)
             RaiseNonMaskable();
-        Interlocked.Or(ref _requests, (int)(request & ~CpuRequest.NonMaskable));
+        Interlocked.Or(ref State->Requests, (int)(request & ~CpuRequest.NonMaskable));
         RequestExit();
         WakeEvent.Set();
     }
@@ -68,7 +67,7 @@ public sealed unsafe partial class X86Cpu
         {
             if (_nmis < (State->NmiBlocked != 0 ? 1 : 2))
                 _nmis++;
-            Interlocked.Or(ref _requests, (int)CpuRequest.NonMaskable);
+            Interlocked.Or(ref State->Requests, (int)CpuRequest.NonMaskable);
         }
     }
 
@@ -84,7 +83,7 @@ public sealed unsafe partial class X86Cpu
         }
     }
 
-    public void Lower(CpuRequest request) => Interlocked.And(ref _requests, ~(int)request);
+    public void Lower(CpuRequest request) => Interlocked.And(ref State->Requests, ~(int)request);
 
     public void StartUp(byte vector)
     {

@@ -37,6 +37,9 @@ public sealed partial class X86Emitter
         /// <summary>The block reaches beyond the limit of CS.</summary>
         CodeLimit,
 
+        /// <summary>STI with something waiting.</summary>
+        EnableInterrupts,
+
         /// <summary>An x87 exception was unmasked: the mode follows, and it goes on at the next instruction.</summary>
         FpuUnmasked,
 
@@ -108,6 +111,10 @@ public sealed partial class X86Emitter
                     break;
                 case ColdKind.CodeLimit:
                     EmitCodeLimit(path.Write);
+                    break;
+                case ColdKind.EnableInterrupts:
+                    CallKeepingFlags(SystemHelpers.Sti);
+                    ExitStepping(B.Const(NextRip));
                     break;
                 case ColdKind.FpuUnmasked:
                     B.CallVoid(FpuHelpers.UpdateMode);

@@ -10,7 +10,7 @@ public sealed partial class X86Emitter
     private Val _offset, _linear;
 
     /// <summary>Which TLB data accesses use.</summary>
-    public byte MmuIndex => (byte)Mode.MmuIndex();
+    public byte MmuIndex => (byte)_modeNow.MmuIndex();
 
     /// <summary>How an access of a width is made; alignment is checked when EFLAGS.AC and CR0.AM ask for it.</summary>
     public MemOp MemOpFor(W w) =>

@@ -30,7 +30,7 @@ public sealed partial class X86Emitter
             case Mnemonic.Lidt: DescriptorTable(SystemHelpers.Lidt); break;
             case Mnemonic.Sgdt: DescriptorTable(SystemHelpers.Sgdt); break;
             case Mnemonic.Sidt: DescriptorTable(SystemHelpers.Sidt); break;
-            case Mnemonic.Swapgs: CallKeepingFlags(SystemHelpers.Swapgs); break;
+            case Mnemonic.Swapgs: SwapGs(); break;
             case Mnemonic.Rdfsbase: ReadBase(Seg.Fs); break;
             case Mnemonic.Rdgsbase: ReadBase(Seg.Gs); break;
             case Mnemonic.Wrfsbase: WriteBase(Seg.Fs); break;
@@ -57,9 +57,9 @@ public sealed partial class X86Emitter
 
             // Flags.
             case Mnemonic.Cli: ClearInterruptFlag(); break;
-            case Mnemonic.Sti: CallAndEnd(SystemHelpers.Sti); break;
-            case Mnemonic.Clac: CallAndEnd(SystemHelpers.Clac); break;
-            case Mnemonic.Stac: CallAndEnd(SystemHelpers.Stac); break;
+            case Mnemonic.Sti: SetInterruptFlag(); break;
+            case Mnemonic.Clac: SetAccessCheck(false); break;
+            case Mnemonic.Stac: SetAccessCheck(true); break;
 
             // Ports.
             case Mnemonic.In: In(); break;
@@ -313,6 +313,63 @@ public sealed partial class X86Emitter
 
         B.StState(W.Q, X86Layout.EflagsOffset,
             B.And(W.Q, B.LdState(W.Q, X86Layout.EflagsOffset), B.Const(~(ulong)Eflags.If)));
+    }
+
+    /// <summary>
+    /// Nothing waits, usually: then the block goes on, so that no interrupt comes before the next instruction. Else the helper begins
+    /// the shadow of STI.
+    /// </summary>
+    private void SetInterruptFlag()
+    {
+        if ((Mode & Mode.IoAllowed) == 0 || Steps || _index == _length - 1)
+        {
+            CallAndEnd(SystemHelpers.Sti);
+            return;
+        }
+
+        FlushFlags();
+        B.BrCond(Cond.Ne, W.D, B.LdState(W.D, X86Layout.RequestsOffset), B.Const(0), NewCold(ColdKind.EnableInterrupts, -1));
+        B.StState(W.Q, X86Layout.EflagsOffset,
+            B.Or(W.Q, B.LdState(W.Q, X86Layout.EflagsOffset), B.Const((ulong)Eflags.If)));
+    }
+
+    /// <summary>STAC and CLAC. The block goes on in the other mode, with the other TLB.</summary>
+    private void SetAccessCheck(bool allow)
+    {
+        if (Cpl != 0 || !Model.Has(X86Feature.Smap))
+        {
+            RaiseInvalidOpcode();
+            return;
+        }
+
+        var flags = B.LdState(W.Q, X86Layout.EflagsOffset);
+        B.StState(W.Q, X86Layout.EflagsOffset, allow ? B.Or(W.Q, flags, B.Const((ulong)Eflags.Ac))
+            : B.And(W.Q, flags, B.Const(~(ulong)Eflags.Ac)));
+        if (allow == ((_modeNow & Mode.Smap) == 0))
+            return;
+        if (!allow)
+        {
+            // Without CR4.SMAP nothing is enforced.
+            FlushFlags();
+            B.BrCond(Cond.TestEq, W.D, B.LdState(W.D, X86Layout.ControlRegisterOffset(4)), B.Const((int)Cr.Smap), NewCold(ColdKind.ModeChanged, -1));
+        }
+
+        _modeNow ^= Mode.Smap;
+        B.StState(W.D, X86Layout.ModeOffset, B.Const((ulong)_modeNow));
+    }
+
+    private void SwapGs()
+    {
+        if (!Is64 || Cpl != 0)
+        {
+            CallKeepingFlags(SystemHelpers.Swapgs);
+            return;
+        }
+
+        var user = B.LdState(W.Q, X86Layout.BaseOffset(Seg.Gs));
+        var kernel = B.LdState(W.Q, X86Layout.KernelGsBaseOffset);
+        B.StState(W.Q, X86Layout.BaseOffset(Seg.Gs), kernel);
+        B.StState(W.Q, X86Layout.KernelGsBaseOffset, user);
     }
 
     private void In()

@@ -15,7 +15,7 @@ namespace Dromaius.Cpu.X86;
 public sealed partial class X86Emitter
 {
     private Instruction[] _instructions = [];
-    private int _index, _baseAdjust;
+    private int _index, _length, _baseAdjust;
 
     public X86Emitter(X86Model model) => Model = model;
 
@@ -40,6 +40,9 @@ public sealed partial class X86Emitter
         _takenLive = taken;
         _nextLive = next;
     }
+
+    /// <summary>How many instructions the block has.</summary>
+    internal void SetLength(int count) => _length = count;
 
     /// <summary>Makes an instruction the current one.</summary>
     internal void SelectInstruction(int index, FlagUse flags = FlagUse.Live)

@@ -24,6 +24,8 @@ public static unsafe class X86Layout
 
     public static readonly int RipOffset = Offset(&Instance->Rip);
     public static readonly int EflagsOffset = Offset(&Instance->Eflags);
+    public static readonly int RequestsOffset = Offset(&Instance->Requests);
+    public static readonly int KernelGsBaseOffset = Offset(&Instance->KernelGsBase);
     public static readonly int ModeOffset = Offset(&Instance->Mode);
     public static readonly int ShadowOffset = Offset(&Instance->Shadow);
     public static readonly int CodeBaseOffset = Offset(&Instance->CodeBase);

@@ -96,6 +96,7 @@ public sealed class X86Translator
     private TranslatedBlock Emit(IrBuilder b, int count, int length, DecoderError failure, ulong rip, bool single)
     {
         var last = count - 1;
+        _emitter.SetLength(count);
         _emitter.SelectInstruction(0);
         b.InsnStart(rip);
         _emitter.CheckCodeLimit(rip + (ulong)length - 1, single);
