@@ -503,8 +503,14 @@ internal sealed unsafe partial class X64Compiler
     private void EmitLookup(bool flat)
     {
         // Index: (pc ^ pc >> 12) in entries of 32 bytes; EngineState.JumpIndex does the same.
-        _asm.Mov(3, Reg.R11, Reg.R10);
-        _asm.ShiftImm(Shift.Shr, 3, Reg.R11, 12);
+        if (HostFeatures.Bmi2)
+            _asm.Rorx(Reg.R11, Reg.R10, 12);
+        else
+        {
+            _asm.Mov(3, Reg.R11, Reg.R10);
+            _asm.ShiftImm(Shift.Shr, 3, Reg.R11, 12);
+        }
+
         _asm.Op(Alu.Xor, 2, Reg.R11, Reg.R10);
         _asm.OpImm(Alu.And, 2, Reg.R11, (1 << EngineState.JumpCacheBits) - 1);
         _asm.ShiftImm(Shift.Shl, 2, Reg.R11, 5);
