@@ -384,7 +384,7 @@ internal sealed class ProgramGenerator(Random random, IrBuilder b)
         if (info.HasIntResult)
             _ints.Add(b.VecToInt(info.Kind, w, a, second, imm));
         else
-            _vectors.Add((b.Vec(info.Kind, w, a, second, third, imm), full));
+            _vectors.Add((b.Vec(info.Kind, w, a, second, third, imm), true));
     }
 
     private Val Vector(bool full) => AnyVector(full).Val;

@@ -244,7 +244,11 @@ public sealed unsafe class InterpretedUnit
                     ((delegate*<VecArgs*, void>)ip->Ptr)(&args);
                     *control = args.Mxcsr;
                     if (ip->Code == Code.VecOp)
+                    {
+                        if (args.Bytes == 16)
+                            args.Dst.Q[2] = args.Dst.Q[3] = 0;
                         *(V256*)P(bases, ip->Dst) = args.Dst;
+                    }
                     else
                         R(bases, ip->Dst) = args.Int;
                     break;

@@ -85,7 +85,7 @@ public enum IrOp : byte
     VFromInt, VToInt,
     VMov,
 
-    /// <summary>Vector operation <see cref="VecKind"/> in Aux: Dst = kind(A, B, C, imm8).</summary>
+    /// <summary>Vector operation <see cref="VecKind"/> in Aux: Dst = kind(A, B, C, imm8). Of width X it clears the upper half.</summary>
     VecOp,
 
     /// <summary>Vector operation with an integer result.</summary>
