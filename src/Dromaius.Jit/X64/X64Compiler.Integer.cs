@@ -187,6 +187,20 @@ internal sealed unsafe partial class X64Compiler
     private void EmitMul(ref IrInsn i)
     {
         var w = (int)i.Width;
+        if (HostFeatures.Bmi2 && i.Width == W.Q && NextOf(_alloc.At) is var next and >= 0)
+        {
+            // Both halves of one product.
+            ref var upper = ref _b.Insns[next];
+            if (upper is { Op: IrOp.MulHiU, Width: W.Q } && upper.A == i.A && upper.B == i.B && i.Dst != i.A && i.Dst != i.B)
+            {
+                var (high, low) = EmitMulx(i.A, i.B);
+                Result(ref i, low);
+                Result(ref upper, high);
+                upper.Op = IrOp.Nop;
+                return;
+            }
+        }
+
         if (_alloc.TryImm(i.B, i.Width, out var imm))
         {
             var s = _alloc.Use(i.A);
@@ -212,9 +226,36 @@ internal sealed unsafe partial class X64Compiler
         _alloc.Define(i.Dst, t, i.LastNeed);
     }
 
+    /// <summary>The 128-bit product. One of the operands has to be in RDX.</summary>
+    private (Reg High, Reg Low) EmitMulx(Val a, Val b)
+    {
+        var (one, other) = (_alloc.Use(a), _alloc.Use(b));
+        if (other == Reg.Rdx)
+            (one, other) = (other, one);
+        var (high, low) = (_alloc.Scratch(), _alloc.Scratch());
+        var rdx = Reg.None;
+        if (one != Reg.Rdx)
+        {
+            rdx = _alloc.Scratch();
+            _asm.Mov(3, rdx, Reg.Rdx);
+            _asm.Mov(3, Reg.Rdx, one);
+        }
+
+        _asm.VexGpr(2, 3, 0xF6, 3, high, low, other);
+        if (rdx != Reg.None)
+            _asm.Mov(3, Reg.Rdx, rdx);
+        return (high, low);
+    }
+
     private void EmitMulHigh(ref IrInsn i)
     {
         var signed = i.Op == IrOp.MulHiS;
+        if (!signed && i.Width == W.Q && HostFeatures.Bmi2)
+        {
+            Result(ref i, EmitMulx(i.A, i.B).High);
+            return;
+        }
+
         var a = _alloc.Use(i.A);
         var b = _alloc.Use(i.B);
         var t = _alloc.Scratch();
