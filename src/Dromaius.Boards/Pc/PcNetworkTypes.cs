@@ -13,9 +13,6 @@ internal static class PcNetworkTypes
     /// <summary>How firmware names an adapter and what boots from it.</summary>
     internal const string BootKind = "ethernet", BootLeaf = "/ethernet-phy@0";
 
-    /// <summary>The adapter of machines whose user names none.</summary>
-    internal const string Default = "e1000";
-
     private static readonly DeviceProperty[] NicProperties =
     [
         new("mac", PropertyKind.String, Help: "Ethernet 6-byte MAC Address, example: 52:54:00:12:34:56"),

@@ -66,7 +66,7 @@ internal static class NetOptions
         foreach (var argument in settings.Networks.Where(static a => a.Option == "nic"))
             CommandLineParser.InContextOf(argument, () => OpenNic(networks, argument, nics));
         var arguments = settings.Networks.Where(static a => a.Option == "net");
-        if (settings.DefaultNetwork && !settings.NoDefaults && settings.Machine != "none")
+        if (settings.DefaultNetwork && !settings.NoDefaults && settings.Machine is not ("none" or "microvm"))
             arguments = arguments.Append(new Argument("net", "nic")).Append(new Argument("net", "user"));
         foreach (var argument in arguments)
             CommandLineParser.InContextOf(argument, () => OpenNet(networks, argument, nics));
