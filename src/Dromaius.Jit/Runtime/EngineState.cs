@@ -75,8 +75,8 @@ public unsafe struct EngineState
     /// </summary>
     public uint GroupsEnd;
 
-    /// <summary>An offset in a page that no access passes with.</summary>
-    public const uint NoPage = 1 << 30;
+    /// <summary>An offset in a page that no access passes with: negative with a sign, too high without.</summary>
+    public const uint NoPage = 3u << 30;
 
     /// <summary>Set by helpers to leave generated code at once.</summary>
     public ExitReason ExitReason;

@@ -49,18 +49,16 @@ internal sealed unsafe partial class X64Compiler
         UseValue(ref i, cold);
         var distance = i.Delta - _groupAnchor[i.Group];
         var limit = (1 << PageShift) - access.Size;
-        var low = distance < 0 ? _alloc.Scratch() : Reg.None;
+        // Ending no later than the anchor begins, an access can only leave the page at its start.
+        var below = distance + access.Size - 1 <= 0;
+        var low = distance < 0 && !below ? _alloc.Scratch() : Reg.None;
         var result = i.Op == IrOp.GuestLd ? _alloc.Target(i.Dst) : Reg.None;
         var x = i.Op == IrOp.VGuestLd ? _alloc.TargetVec() : -1;
         Snapshot(cold);
-        if (distance < 0)
-        {
+        if (low != Reg.None)
             _asm.Lea(2, low, new Mem(offset, distance));
-            _asm.OpImm(Alu.Cmp, 2, low, limit);
-        }
-        else
-            _asm.OpImm(Alu.Cmp, 2, offset, limit - distance);
-        cold.Jump = (nint)_asm.Jcc(Cc.A);
+        _asm.OpImm(Alu.Cmp, 2, low != Reg.None ? low : offset, low != Reg.None ? limit : below ? -distance : limit - distance);
+        cold.Jump = (nint)_asm.Jcc(below ? Cc.L : Cc.A);
         Access(ref i, cold, new Mem(page, distance), result, x);
     }
 
