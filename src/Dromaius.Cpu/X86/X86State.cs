@@ -117,8 +117,8 @@ public enum Mode : uint
     FpuAnything = 0xFC000000,
 
     /// <summary>
-    /// The same in a kernel, below CPL 3 with paging: there x87 instructions are few, and code must not be translated anew for
-    /// each stack that an interrupted program had.
+    /// Not looked at: in a kernel, below CPL 3 with paging, x87 instructions are few, and code must not be translated anew for
+    /// each stack that an interrupted program had. The first instruction that computes ends this until the mode is derived anew.
     /// </summary>
     FpuIgnored = 0xFE000000,
 }

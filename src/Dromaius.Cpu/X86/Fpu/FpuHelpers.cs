@@ -50,6 +50,9 @@ internal static unsafe class FpuHelpers
     /// <summary>a: control word.</summary>
     public static readonly Helper LoadControl = new("fpuLoadControl", &LoadControlImpl, HelperEffects.None);
 
+    /// <summary>The x87 is ignored no longer.</summary>
+    public static readonly Helper Attend = new("fpuAttend", &AttendImpl, HelperEffects.None);
+
     /// <summary>The control word in the state has changed.</summary>
     public static readonly Helper UpdateMode = new("fpuUpdateMode", &UpdateModeImpl, HelperEffects.None);
     public static readonly Helper StatusWord = new("fpuStatusWord", &StatusWordImpl, HelperEffects.None);
@@ -169,6 +172,13 @@ internal static unsafe class FpuHelpers
     {
         FpuState.SetControlWord((X86State*)state, (ushort)a);
         FpuState.UpdateMode((X86State*)state);
+        return 0;
+    }
+
+    [UnmanagedCallersOnly]
+    private static ulong AttendImpl(void* state, ulong a, ulong b, ulong c, ulong d)
+    {
+        FpuState.Attend((X86State*)state);
         return 0;
     }
 

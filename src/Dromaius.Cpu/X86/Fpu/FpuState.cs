@@ -65,14 +65,19 @@ internal static unsafe class FpuState
         return (byte)~(full | full >> 8);
     }
 
-    /// <summary>Derives <see cref="Mode.Fpu"/>, the rest of the mode being right.</summary>
+    /// <summary>Derives <see cref="Mode.Fpu"/> anew where it is not ignored.</summary>
     public static void UpdateMode(X86State* s)
+    {
+        if ((s->Mode & (uint)Mode.Fpu) != (uint)Mode.FpuIgnored)
+            Attend(s);
+    }
+
+    /// <summary>Derives <see cref="Mode.Fpu"/> from the state.</summary>
+    public static void Attend(X86State* s)
     {
         var mode = s->Mode & ~(uint)Mode.Fpu;
         var depth = 8 - BitOperations.PopCount(s->FpEmpty);
-        if ((mode & (uint)Mode.Cpl) != 3 && (s->Cr0 & Cr.Pg) != 0)
-            mode |= (uint)Mode.FpuIgnored;
-        else if ((~s->FpControl & FpFlags.All) != 0 || (s->FpStatus & ErrorSummary) != 0
+        if ((~s->FpControl & FpFlags.All) != 0 || (s->FpStatus & ErrorSummary) != 0
             || s->FpEmpty != EmptyMask((int)s->FpTop, depth))
             mode |= (uint)Mode.FpuAnything;
         else

@@ -69,6 +69,8 @@ public static partial class FpuTranslator
     /// <summary>Operations that compute or move: they wait first and leave their address behind.</summary>
     private static bool EmitOperation(X86Emitter e)
     {
+        if (e.AttendsFpu())
+            return true;
         var hasMemory = HasMemory(e);
         if (TryInline(e))
         {

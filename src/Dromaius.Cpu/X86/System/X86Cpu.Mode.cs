@@ -105,6 +105,8 @@ public sealed unsafe partial class X86Cpu
             mode |= Mode.SimdExceptions;
         if (cpl != 3 && (s->Cr4 & Cr.Smap) != 0 && (flags & Eflags.Ac) == 0)
             mode |= Mode.Smap;
+        if (cpl != 3 && (s->Cr0 & Cr.Pg) != 0)
+            mode |= Mode.FpuIgnored;
         s->Mode = (uint)mode;
         FpuState.UpdateMode(s);
         s->JumpGeneration = _jumpGenerations[JumpSide];

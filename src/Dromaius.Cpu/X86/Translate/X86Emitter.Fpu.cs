@@ -23,6 +23,18 @@ public sealed partial class X86Emitter
 
     private void BeginFpu() => _modeNow = Mode & ~Mode.InterruptShadow;
 
+    /// <summary>Ends the block before an instruction that computes where the x87 was ignored so far; it comes again in another mode.</summary>
+    public bool AttendsFpu()
+    {
+        if (!InlinesFpu || (_modeNow & Mode.Fpu) != Mode.FpuIgnored)
+            return false;
+        B.CallVoid(FpuHelpers.Attend);
+        B.StState(W.Q, X86Layout.RipOffset, B.Const(Rip));
+        B.ExitLookup();
+        Ended = true;
+        return true;
+    }
+
     /// <summary>The register that ST(i) is.</summary>
     public int FpuRegister(int i) => FpuTop + i & 7;
 
@@ -52,7 +64,7 @@ public sealed partial class X86Emitter
     /// <summary>Behind a helper that may have changed stack, tags, masks or flags: leaves the block if the mode is another now.</summary>
     public void LeaveIfFpuChanged()
     {
-        if ((Mode & Mode.Fpu) == Mode.FpuIgnored)
+        if ((_modeNow & Mode.Fpu) == Mode.FpuIgnored)
             return;
         FlushFlags();
         B.BrCond(Cond.Ne, W.D, B.LdState(W.D, X86Layout.ModeOffset), B.Const((ulong)_modeNow), NewCold(ColdKind.ModeChanged, -1));
