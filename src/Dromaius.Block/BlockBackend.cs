@@ -45,6 +45,10 @@ public sealed class BlockBackend : IDisposable
     private readonly List<BlockRequest> _inFlight = [];
     private readonly List<BlockRequest> _held = [];
     private readonly object _busy = new();
+    private readonly Queue<BlockRequest> _throttled = new();
+    private readonly object _copying = new();
+    private Core.Time.Timer? _throttleTimer;
+    private ThrottleGroup? _throttle;
     private int _serving;
     private bool _readOnly;
 
@@ -99,12 +103,75 @@ public sealed class BlockBackend : IDisposable
     /// <summary>Transfers under way or held back.</summary>
     public int InFlight => _inFlight.Count;
 
+    /// <summary>Limits of the transfers, perhaps shared with other drives; null for none.</summary>
+    public ThrottleGroup? Throttle
+    {
+        get => _throttle;
+        set
+        {
+            _throttleTimer?.Cancel();
+            _throttle = value;
+            _throttleTimer = value?.Clock.CreateTimer(RunThrottled);
+            RunThrottled();
+        }
+    }
+
+    /// <summary>What is read from a backing image is stored in the top one. Transfers take turns then.</summary>
+    public bool CopyOnRead { get; set; }
+
+    /// <summary>The error that stopped the machine, until it goes on; <see cref="BlockError.None"/> otherwise.</summary>
+    public BlockError StoppedBy { get; private set; }
+
     /// <summary>Starts a transfer. Bad ranges, no medium and read-only media complete with an error, never throw.</summary>
     public void Submit(BlockRequest request)
     {
         request.Cancelled = false;
         _inFlight.Add(request);
-        Start(request);
+        if (_throttle == null || request.Operation == BlockOperation.Flush)
+        {
+            Start(request);
+            return;
+        }
+
+        _throttled.Enqueue(request);
+        RunThrottled();
+    }
+
+    /// <summary>Starts what the limits allow, in order.</summary>
+    private void RunThrottled()
+    {
+        while (_throttled.TryPeek(out var request))
+        {
+            var isWrite = request.Operation != BlockOperation.Read;
+            if (_throttle is { } throttle)
+            {
+                var wait = throttle.WaitFor(isWrite);
+                if (wait > 0)
+                {
+                    _throttleTimer!.Arm(throttle.Clock.Now + wait);
+                    return;
+                }
+
+                throttle.Count(isWrite, request.Length);
+            }
+
+            _ = _throttled.Dequeue();
+            Start(request);
+        }
+    }
+
+    /// <summary>Takes a request out of those that wait for their turn.</summary>
+    private bool TakeThrottled(BlockRequest request)
+    {
+        if (!_throttled.Contains(request))
+            return false;
+        for (var n = _throttled.Count; n > 0; n--)
+        {
+            if (_throttled.Dequeue() is var other && other != request)
+                _throttled.Enqueue(other);
+        }
+
+        return true;
     }
 
     /// <summary>
@@ -113,7 +180,7 @@ public sealed class BlockBackend : IDisposable
     /// </summary>
     public void Cancel(BlockRequest request)
     {
-        if (!_inFlight.Remove(request) || _held.Remove(request))
+        if (!_inFlight.Remove(request) || _held.Remove(request) || TakeThrottled(request))
             return;
         request.Cancelled = true;
         request.Drops++;
@@ -138,6 +205,7 @@ public sealed class BlockBackend : IDisposable
     public void Resume()
     {
         var held = _held.ToArray();
+        StoppedBy = BlockError.None;
         _held.Clear();
         foreach (var request in held)
             Start(request);
@@ -201,6 +269,16 @@ public sealed class BlockBackend : IDisposable
                 error = BlockError.Cancelled;
             else if ((_readOnly || request.Node.IsReadOnly) && request.Operation is not (BlockOperation.Read or BlockOperation.Flush))
                 error = BlockError.ReadOnly;
+            else if (CopyOnRead)
+            {
+                // A write in between would be overwritten with what was there before.
+                lock (_copying)
+                {
+                    Transfer(request.Node, request);
+                    if (request.Operation == BlockOperation.Read)
+                        CopyUp(request.Node, request);
+                }
+            }
             else
                 Transfer(request.Node, request);
         }
@@ -252,6 +330,8 @@ public sealed class BlockBackend : IDisposable
             policy = request.Error == BlockError.NoSpace ? ErrorPolicy.Stop : ErrorPolicy.Report;
         if (policy == ErrorPolicy.Stop && Failed == null)
             policy = ErrorPolicy.Report;
+        if (policy == ErrorPolicy.Stop)
+            StoppedBy = request.Error;
         Failed?.Invoke(this, request.Operation, request.Error, policy);
         if (policy == ErrorPolicy.Ignore)
             request.Error = BlockError.None;
@@ -335,6 +415,33 @@ public sealed class BlockBackend : IDisposable
                 if (!WriteCache)
                     node.Flush();
                 break;
+        }
+    }
+
+    /// <summary>Stores what was just read from below in the top image.</summary>
+    private static void CopyUp(BlockNode node, BlockRequest request)
+    {
+        if (node.Backing == null || node.IsReadOnly)
+            return;
+        var offset = request.Offset;
+        foreach (var segment in request.Segments)
+        {
+            for (var at = 0; at < segment.Length;)
+            {
+                var status = node.Status(offset + at, segment.Length - at);
+                var n = (int)Math.Min(status.Length, segment.Length - at);
+                if (!status.IsAllocated)
+                {
+                    // Guest memory may change meanwhile: what is stored comes from the image.
+                    var copy = new byte[n];
+                    node.Read(offset + at, copy);
+                    WriteDetecting(node, offset + at, copy);
+                }
+
+                at += n;
+            }
+
+            offset += segment.Length;
         }
     }
 

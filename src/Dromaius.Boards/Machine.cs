@@ -128,6 +128,9 @@ public abstract class Machine : IDisposable
     /// <summary>Stops the processors and virtual time. On the event loop, or under the lock elsewhere than on a processor.</summary>
     public void Stop() => Stop(RunState.Paused, EventReason.HostRequest);
 
+    /// <summary>Stops because a transfer failed. On the event loop.</summary>
+    public void StopForIoError() => Stop(RunState.IoError, EventReason.HostError);
+
     /// <summary>Runs on after a stop.</summary>
     public void Continue()
     {

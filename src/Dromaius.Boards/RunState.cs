@@ -12,6 +12,9 @@ public enum RunState
     Shutdown,
     GuestPanicked,
 
+    /// <summary>A disk error stopped it (<c>werror=stop</c>); going on tries the transfer again.</summary>
+    IoError,
+
     /// <summary>An emulator fault stopped it.</summary>
     InternalError,
 }

@@ -99,6 +99,9 @@ public interface IMachineControl
     }
 
     /// <summary>Plugs a device into the running machine.</summary>
+    /// <summary>Makes a drive without a device, from what <c>-drive</c> takes.</summary>
+    void AddDrive(string options) => throw new UserErrorException("the machine takes no drives");
+
     void PlugDevice(DeviceOption option) => throw new UserErrorException("the machine takes no devices");
 
     /// <summary>Takes a device out.</summary>

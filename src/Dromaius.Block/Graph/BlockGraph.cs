@@ -14,7 +14,10 @@ public sealed class BlockGraph : IDisposable
     private readonly Dictionary<string, BlockBackend> _backends = new(StringComparer.Ordinal);
     private readonly HashSet<string> _userNodes = new(StringComparer.Ordinal);
     private readonly List<BlockBackend> _unnamed = [];
+    private readonly Dictionary<string, ThrottleGroup> _throttles = new(StringComparer.Ordinal);
     private readonly EventLoop _loop;
+    private Action<BlockBackend, BlockOperation, BlockError, ErrorPolicy>? _failed;
+    private HostClock? _clock;
     private int _autoName = 100;
 
     public BlockGraph(EventLoop loop)
@@ -25,6 +28,40 @@ public sealed class BlockGraph : IDisposable
 
     public EventLoop Loop => _loop;
     public JobList Jobs { get; }
+
+    /// <summary>A transfer of some backend failed. Somebody who listens lets the machine go on after it was stopped.</summary>
+    public event Action<BlockBackend, BlockOperation, BlockError, ErrorPolicy> TransferFailed
+    {
+        add
+        {
+            _failed += value;
+            foreach (var backend in AllBackends)
+                backend.Failed += value;
+        }
+        remove
+        {
+            _failed -= value;
+            foreach (var backend in AllBackends)
+                backend.Failed -= value;
+        }
+    }
+
+    /// <summary>Limits the transfers of a backend, alone or with others of a group; without limits it is free again.</summary>
+    public void SetThrottle(BlockBackend backend, ThrottleConfig config, string? group)
+    {
+        config.Check();
+        if (!config.IsActive)
+        {
+            backend.Throttle = null;
+            return;
+        }
+
+        group ??= backend.Throttle?.Name ?? backend.Id;
+        if (!_throttles.TryGetValue(group, out var throttle))
+            _throttles[group] = throttle = new ThrottleGroup(group, _clock ??= new HostClock(_loop));
+        throttle.Config = config;
+        backend.Throttle = throttle;
+    }
 
     /// <summary>Every node that is open, by name.</summary>
     public IReadOnlyDictionary<string, BlockNode> Nodes => _nodes;
@@ -47,6 +84,7 @@ public sealed class BlockGraph : IDisposable
         if (!_nodes.TryGetValue(name, out var node))
             return null;
         var made = new BlockBackend(name, _loop, node.Retain());
+        made.Failed += _failed;
         _unnamed.Add(made);
         return made;
     }
@@ -141,6 +179,7 @@ public sealed class BlockGraph : IDisposable
         if (_backends.ContainsKey(id) || _nodes.ContainsKey(id))
             throw new BlockException(BlockError.Invalid, $"Device with id '{id}' already exists");
         var backend = new BlockBackend(id, _loop, node);
+        backend.Failed += _failed;
         _backends.Add(id, backend);
         return backend;
     }

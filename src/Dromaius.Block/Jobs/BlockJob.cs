@@ -78,8 +78,8 @@ public abstract class BlockJob
 
     protected BlockGraph Graph { get; }
 
-    /// <summary>Told on the event loop after every change of <see cref="Status"/>.</summary>
-    public event Action<BlockJob>? StatusChanged;
+    /// <summary>Told on the event loop of every change of <see cref="Status"/>, in order, although the job may have gone on.</summary>
+    public event Action<BlockJob, JobStatus>? StatusChanged;
 
     /// <summary>A transfer failed: true for a read of the source.</summary>
     public event Action<BlockJob, bool, BlockException>? TransferFailed;
@@ -250,10 +250,10 @@ public abstract class BlockJob
                 _workEnded.Set();
             }
 
+            SetStatus(JobStatus.Waiting);
+            SetStatus(JobStatus.Pending);
             if (!AutoFinalize)
             {
-                SetStatus(JobStatus.Waiting);
-                SetStatus(JobStatus.Pending);
                 lock (_state)
                 {
                     while (!_finalizeAsked && !_cancelAsked)
@@ -284,7 +284,12 @@ public abstract class BlockJob
 
     private void End()
     {
-        if (!KeepCopyOnCancel)
+        if (KeepCopyOnCancel)
+        {
+            SetStatus(JobStatus.Waiting);
+            SetStatus(JobStatus.Pending);
+        }
+        else
             SetStatus(JobStatus.Aborting);
         try
         {
@@ -308,7 +313,7 @@ public abstract class BlockJob
     private void SetStatus(JobStatus status)
     {
         Status = status;
-        Graph.Loop.Post(() => StatusChanged?.Invoke(this));
+        Graph.Loop.Post(() => StatusChanged?.Invoke(this, status));
     }
 
     private void Throttle(long transferred)

@@ -89,6 +89,13 @@ internal sealed class PcDrives
 
     public PcDrive? Find(string id) => _drives.GetValueOrDefault(id);
 
+    /// <summary>Waits until no transfer of any drive is under way.</summary>
+    public void Drain()
+    {
+        foreach (var backend in _drives.Values.Select(static d => d.Backend).Concat(_blocks?.AllBackends ?? []))
+            backend.Drain();
+    }
+
     /// <summary>The drive for a device.</summary>
     public PcDrive Take(string deviceType, string id)
     {

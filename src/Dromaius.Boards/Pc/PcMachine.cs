@@ -134,6 +134,8 @@ public sealed partial class PcMachine : Machine
     public override void Dispose()
     {
         base.Dispose();
+        // Transfers under way touch guest memory.
+        Drives.Drain();
         _processors.Dispose();
         _memory.Dispose();
     }

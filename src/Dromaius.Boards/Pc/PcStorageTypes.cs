@@ -129,7 +129,20 @@ internal static class PcStorageTypes
         backend.DeviceName = a.Id;
         if (a.String("write-cache") is "on" or "off")
             backend.WriteCache = a.String("write-cache") == "on";
+        backend.OnReadError = Policy("rerror") ?? backend.OnReadError;
+        backend.OnWriteError = Policy("werror") ?? backend.OnWriteError;
         return backend;
+
+        // What the device says goes before what the drive says.
+        ErrorPolicy? Policy(string name) => a.String(name) switch
+        {
+            null or "auto" => null,
+            "report" => ErrorPolicy.Report,
+            "ignore" => ErrorPolicy.Ignore,
+            "stop" => ErrorPolicy.Stop,
+            "enospc" => ErrorPolicy.StopOnNoSpace,
+            var other => throw new UserErrorException($"Parameter '{name}' does not accept value '{other}'"),
+        };
     }
 
     /// <summary>A drive that must be there and hold a disk.</summary>

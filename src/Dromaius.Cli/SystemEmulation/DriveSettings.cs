@@ -77,18 +77,59 @@ internal sealed class DriveSettings(SystemSettings settings, BlockGraph graph)
         var (onRead, onWrite) = (Policy(options, "rerror", type, ErrorPolicy.Report), Policy(options, "werror", type, ErrorPolicy.StopOnNoSpace));
         foreach (var ignored in (ReadOnlySpan<string>)["aio", "serial", "addr", "secs", "heads", "cyls", "trans", "boot", "stats-intervals"])
             _ = options.Take(ignored);
-        foreach (var key in options.Keys.Where(static k => k.StartsWith("throttling.", StringComparison.Ordinal) || k is "bps" or "iops").ToArray())
-            _ = options.Take(key);
+        var throttle = Throttling(options);
+        var group = options.Take("throttling.group");
 
         if (copyOnRead && flags.ReadOnly)
             throw new UserErrorException("Cannot use copy-on-read with a read-only drive");
         var node = OpenMedium(file, options, flags, snapshot);
         var backend = graph.AddBackend(id, node);
         backend.WriteCache = writeCache;
+        backend.CopyOnRead = copyOnRead;
+        if (throttle.IsActive)
+            graph.SetThrottle(backend, throttle, group);
         backend.OnReadError = onRead;
         backend.OnWriteError = onWrite;
         backend.IsRemovable = isCdRom || type is DriveInterface.Floppy or DriveInterface.Sd;
         _drives.Add(new DriveOption { Id = id, Interface = type, Bus = bus, Unit = unit, IsCdrom = isCdRom, Backend = backend, Text = argument.Text });
+    }
+
+    /// <summary>The limits, under their present and their older names.</summary>
+    private static ThrottleConfig Throttling(BlockOptions options)
+    {
+        var config = new ThrottleConfig
+        {
+            BytesTotal = Limit("bps", "total", ""), BytesRead = Limit("bps", "read", "_rd"), BytesWrite = Limit("bps", "write", "_wr"),
+            OperationsTotal = Limit("iops", "total", ""), OperationsRead = Limit("iops", "read", "_rd"), OperationsWrite = Limit("iops", "write", "_wr"),
+            OperationSize = Number("throttling.iops-size", "iops_size"),
+        };
+        config.Check();
+        return config;
+
+        ThrottleLimit Limit(string unit, string kind, string old) => new(Number($"throttling.{unit}-{kind}", unit + old),
+            Number($"throttling.{unit}-{kind}-max", $"{unit}{old}_max"),
+            options.Take($"throttling.{unit}-{kind}-max-length") is { } text ? OptionValue.Number($"throttling.{unit}-{kind}-max-length", text, 0, uint.MaxValue) : 1);
+
+        long Number(string key, string old)
+        {
+            var name = options.Has(old) ? old : key;
+            var text = options.Take(old) ?? options.Take(key);
+            return text == null ? 0 : OptionValue.Number(name, text, 0, long.MaxValue);
+        }
+    }
+
+    /// <summary>A drive for a device that will be plugged in (<c>drive_add</c>).</summary>
+    public static void AddLater(SystemSettings settings, BlockGraph graph, string text)
+    {
+        var drives = new DriveSettings(settings, graph);
+        try
+        {
+            drives.Add(new Argument("drive", text));
+        }
+        catch (BlockException e)
+        {
+            throw new UserErrorException(e.Message);
+        }
     }
 
     /// <summary>The short forms say the same as a <c>-drive</c>.</summary>

@@ -97,6 +97,11 @@ internal sealed class MachineControl(Machine machine, string target, IReadOnlyDi
 
     public void RaiseEvent(string name, JsonObject? data) => EventRaised?.Invoke(name, data);
 
+    /// <summary>Makes a drive of the text of a <c>-drive</c> option.</summary>
+    public Action<string>? DriveMaker { get; init; }
+
+    public void AddDrive(string options) => (DriveMaker ?? throw new InvalidOperationException("no drives can be made"))(options);
+
     public void PlugDevice(DeviceOption option) => machine.PlugDevice(option);
 
     public void UnplugDevice(Device device) => machine.UnplugDevice(device);

@@ -72,8 +72,8 @@ internal static class SystemEmulator
                 Drives = DriveSettings.Open(settings, blocks), Blocks = blocks, Networks = networks, Nics = nics,
             }, loop);
             networks.WarnLoose();
-            StopOnDiskErrors(machine, blocks);
-            var control = new MachineControl(machine, target, consoles.All);
+            var control = new MachineControl(machine, target, consoles.All) { DriveMaker = text => DriveSettings.AddLater(settings, blocks, text) };
+            StopOnDiskErrors(machine, blocks, control);
             machine.DeviceDeleted += control.ReportDeleted;
             CrashReport.Machine = control;
             networks.FilterChanged += nic => NetworkCommands.RaiseFilterChanged(control, nic);
@@ -150,16 +150,14 @@ internal static class SystemEmulator
     };
 
     /// <summary>What <c>werror=stop</c> and <c>rerror=stop</c> ask for: the machine stops, and going on tries the transfers again.</summary>
-    private static void StopOnDiskErrors(Machine machine, BlockGraph blocks)
+    private static void StopOnDiskErrors(Machine machine, BlockGraph blocks, MachineControl control)
     {
-        foreach (var backend in blocks.AllBackends)
+        blocks.TransferFailed += (backend, operation, error, policy) =>
         {
-            backend.Failed += (_, _, _, policy) =>
-            {
-                if (policy == ErrorPolicy.Stop)
-                    machine.Stop();
-            };
-        }
+            BlockEvents.RaiseError(control, backend, operation, error, policy);
+            if (policy == ErrorPolicy.Stop)
+                machine.StopForIoError();
+        };
 
         machine.Happened += e =>
         {

@@ -1,5 +1,7 @@
 using System.Text;
 using Dromaius.Block;
+using Dromaius.Block.Graph;
+using Dromaius.Block.Qcow2;
 
 namespace Dromaius.Control.Hmp;
 
@@ -80,8 +82,54 @@ internal static class HmpBlock
 
     public static string ShowJobs(IMachineControl machine)
     {
-        _ = machine;
-        return "No active jobs\n";
+        var text = new StringBuilder();
+        foreach (var job in machine.Blocks?.Jobs.All ?? [])
+        {
+            text.Append(job.Type == "stream"
+                ? $"Streaming device {job.Id}: Completed {job.Done} of {job.Total} bytes, speed limit {job.Speed} bytes/s\n"
+                : $"Type {job.Type}, device {job.Id}: Completed {job.Done} of {job.Total} bytes, speed limit {job.Speed} bytes/s\n");
+        }
+
+        return text.Length == 0 ? "No active jobs\n" : text.ToString();
+    }
+
+    /// <summary>Snapshots that every writable image has, one of them with the machine's state.</summary>
+    public static string ShowSnapshots(IMachineControl machine)
+    {
+        var disks = (machine.Blocks?.AllBackends ?? []).Where(static b => b is { Node: not null, IsReadOnly: false }).Select(static b => b.Node!).ToList();
+        if (disks.OfType<Qcow2Node>().FirstOrDefault() is not { } keeper)
+            return "No available block device supports snapshots\n";
+        var common = keeper.Snapshots.Where(s => s.VmStateSize > 0 && disks.TrueForAll(d => d is Qcow2Node q && q.FindSnapshot(s.Name) != null)).ToList();
+        return common.Count == 0 ? " There is no snapshot available.\n" : "List of snapshots present on all disks:\n" + ImageInfo.SnapshotList(common);
+    }
+
+    /// <summary><c>drive_add</c>: its first argument, once a PCI address, says nothing.</summary>
+    public static string AddDrive(IMachineControl machine, string options)
+    {
+        if (!options.Split(',').Contains("if=none"))
+            return "Error: Can't hot-add drive to type 0\n";
+        machine.AddDrive(options);
+        return "OK\n";
+    }
+
+    public static string SetThrottle(IMachineControl machine, HmpArguments a)
+    {
+        var backend = Qmp.BlockCommands.FindBackend(machine, a.Text("device"));
+        ThrottleLimit Limit(string name) => new(a.Integer(name), 0, 1);
+        try
+        {
+            machine.Blocks!.SetThrottle(backend, new ThrottleConfig
+            {
+                BytesTotal = Limit("bps"), BytesRead = Limit("bps_rd"), BytesWrite = Limit("bps_wr"), OperationsTotal = Limit("iops"),
+                OperationsRead = Limit("iops_rd"), OperationsWrite = Limit("iops_wr"),
+            }, null);
+        }
+        catch (BlockException e)
+        {
+            return $"Error: {e.Message}\n";
+        }
+
+        return "";
     }
 
     public static string ShowStatistics(IMachineControl machine)

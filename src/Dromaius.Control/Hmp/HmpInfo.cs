@@ -52,7 +52,7 @@ internal sealed class HmpInfo(IMachineControl machine, HmpCommands monitor)
         new("replay", "", "", "", "show record/replay information", static _ => "Record/replay is not active\n"),
         new("roms", "", "", "", "show roms", _ => string.Concat((machine.Description?.Roms ?? []).Select(static r =>
             $"addr={r.Address:x16} size=0x{r.Size:x6} mem={(r.IsRom ? "rom" : "ram")} name=\"{r.Name}\"\n"))),
-        new("snapshots", "", "", "", "show the currently saved VM snapshots", static _ => "no block device can store vmstate for snapshot\n"),
+        new("snapshots", "", "", "", "show the currently saved VM snapshots", _ => HmpBlock.ShowSnapshots(machine)),
         new("spice", "", "", "", "show the spice server status", static _ => "Server: disabled\n"),
         new("status", "", "", "", "show the current VM status (running|paused)", _ => Status()),
         new("tlb", "", "", "", "show virtual to physical memory mappings", _ => new PageTables(machine, monitor.CurrentCpu).ShowPages()),
@@ -87,6 +87,7 @@ internal sealed class HmpInfo(IMachineControl machine, HmpCommands monitor)
         RunState.PreLaunch => "paused (prelaunch)",
         RunState.Shutdown => "paused (shutdown)",
         RunState.GuestPanicked => "paused (guest-panicked)",
+        RunState.IoError => "paused (io-error)",
         RunState.InternalError => "paused (internal-error)",
         _ => "paused",
     } + "\n";

@@ -12,7 +12,7 @@ internal sealed class BlockCommands
         enum BlockDeviceIoStatus = ok failed nospace
         struct BlockdevCacheInfo = writeback: bool, direct: bool, no-flush: bool
         struct ImageInfo = filename: str, format: str, dirty-flag?: bool, actual-size?: int, virtual-size: int, cluster-size?: int, encrypted?: bool, compressed?: bool, backing-filename?: str, full-backing-filename?: str, backing-filename-format?: str, backing-image?: ImageInfo
-        struct BlockDeviceInfo = file: str, node-name?: str, ro: bool, drv: str, backing_file?: str, backing_file_depth: int, encrypted: bool, detect_zeroes: BlockdevDetectZeroesOptions, bps: int, bps_rd: int, bps_wr: int, iops: int, iops_rd: int, iops_wr: int, image: ImageInfo, cache: BlockdevCacheInfo, write_threshold: int
+        struct BlockDeviceInfo = file: str, node-name?: str, ro: bool, drv: str, backing_file?: str, backing_file_depth: int, encrypted: bool, detect_zeroes: BlockdevDetectZeroesOptions, bps: int, bps_rd: int, bps_wr: int, iops: int, iops_rd: int, iops_wr: int, group?: str, bps_max?: int, bps_rd_max?: int, bps_wr_max?: int, iops_max?: int, iops_rd_max?: int, iops_wr_max?: int, iops_size?: int, image: ImageInfo, cache: BlockdevCacheInfo, write_threshold: int
         struct BlockInfo = device: str, qdev?: str, type: str, removable: bool, locked: bool, inserted?: BlockDeviceInfo, tray_open?: bool, io-status?: BlockDeviceIoStatus
         struct BlockDeviceStats = rd_bytes: int, wr_bytes: int, unmap_bytes: int, rd_operations: int, wr_operations: int, flush_operations: int, unmap_operations: int, rd_total_time_ns: int, wr_total_time_ns: int, flush_total_time_ns: int, unmap_total_time_ns: int, wr_highest_offset: int, rd_merged: int, wr_merged: int, unmap_merged: int, failed_rd_operations: int, failed_wr_operations: int, failed_flush_operations: int, failed_unmap_operations: int, invalid_rd_operations: int, invalid_wr_operations: int, invalid_flush_operations: int, invalid_unmap_operations: int, account_invalid: bool, account_failed: bool
         struct BlockStats = device?: str, qdev?: str, node-name?: str, stats: BlockDeviceStats
@@ -32,6 +32,10 @@ internal sealed class BlockCommands
         command block_resize(device?: str, node-name?: str, size: int)
         command blockdev-snapshot-sync(device?: str, node-name?: str, snapshot-file: str, snapshot-node-name?: str, format?: str, mode?: NewImageMode)
         command blockdev-snapshot(node: str, overlay: str)
+        command block_set_io_throttle(device?: str, id?: str, bps: int, bps_rd: int, bps_wr: int, iops: int, iops_rd: int, iops_wr: int, bps_max?: int, bps_rd_max?: int, bps_wr_max?: int, iops_max?: int, iops_rd_max?: int, iops_wr_max?: int, bps_max_length?: int, bps_rd_max_length?: int, bps_wr_max_length?: int, iops_max_length?: int, iops_rd_max_length?: int, iops_wr_max_length?: int, iops_size?: int, group?: str)
+        enum IoOperationType = read write
+        enum BlockErrorAction = ignore report stop
+        event BLOCK_IO_ERROR(device: str, node-name?: str, operation: IoOperationType, action: BlockErrorAction, nospace?: bool, reason: str)
         event DEVICE_TRAY_MOVED(device: str, id: str, tray-open: bool)
         """;
 
@@ -62,10 +66,22 @@ internal sealed class BlockCommands
             ["block_resize"] = Resize,
             ["blockdev-snapshot-sync"] = SnapshotFile,
             ["blockdev-snapshot"] = SnapshotNode,
+            ["block_set_io_throttle"] = a => Guard(() => Graph.SetThrottle(FindBackend(machine, DriveName(a)), Limits(a), a.OptionalText("group"))),
         };
     }
 
     public Dictionary<string, Func<QmpArguments, JsonNode?>> Table { get; }
+
+    private static ThrottleConfig Limits(QmpArguments a)
+    {
+        return new ThrottleConfig
+        {
+            BytesTotal = Limit("bps"), BytesRead = Limit("bps_rd"), BytesWrite = Limit("bps_wr"), OperationsTotal = Limit("iops"),
+            OperationsRead = Limit("iops_rd"), OperationsWrite = Limit("iops_wr"), OperationSize = a.Integer("iops_size"),
+        };
+
+        ThrottleLimit Limit(string name) => new(a.Integer(name), a.Integer(name + "_max"), a.Integer(name + "_max_length", 1));
+    }
 
     private BlockGraph Graph => _machine.Blocks ?? throw QmpErrorException.Generic("the machine has no drives");
 
@@ -267,7 +283,7 @@ internal sealed class BlockCommands
     {
         var item = new JsonObject { ["device"] = NameOf(b) };
         if (b.HasMedium || b.DeviceName != null)
-            item["io-status"] = "ok";
+            item["io-status"] = b.StoppedBy switch { BlockError.None => "ok", BlockError.NoSpace => "nospace", _ => "failed" };
         item["locked"] = b.IsTrayLocked;
         item["removable"] = b.IsRemovable;
         if (QdevOf(b) is { } qdev)
@@ -276,9 +292,33 @@ internal sealed class BlockCommands
             item["tray_open"] = b.IsTrayOpen;
         item["type"] = "unknown";
         if (b.Node is { } node)
-            item["inserted"] = Describe(node, b.WriteCache, b.IsReadOnly);
+        {
+            var inserted = Describe(node, b.WriteCache, b.IsReadOnly);
+            if (b.Throttle is { } throttle)
+                AddLimits(inserted, throttle);
+            item["inserted"] = inserted;
+        }
+
         return (JsonNode)item;
     })]);
+
+    private static void AddLimits(JsonObject info, ThrottleGroup throttle)
+    {
+        var c = throttle.Config;
+        info["group"] = throttle.Name;
+        foreach (var (name, limit) in (ReadOnlySpan<(string, ThrottleLimit)>)[("bps", c.BytesTotal), ("bps_rd", c.BytesRead), ("bps_wr", c.BytesWrite),
+            ("iops", c.OperationsTotal), ("iops_rd", c.OperationsRead), ("iops_wr", c.OperationsWrite)])
+        {
+            info[name] = limit.Average;
+            if (limit.Max == 0)
+                continue;
+            info[name + "_max"] = limit.Max;
+            info[name + "_max_length"] = limit.MaxLength;
+        }
+
+        if (c.OperationSize != 0)
+            info["iops_size"] = c.OperationSize;
+    }
 
     /// <summary>The id of a drive; one on a node of <c>-blockdev</c> has none.</summary>
     private string NameOf(BlockBackend backend) => _machine.Blocks?.FindBackend(backend.Id) == backend ? backend.Id : "";

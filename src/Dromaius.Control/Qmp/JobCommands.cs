@@ -21,6 +21,8 @@ internal sealed class JobCommands
         command block-commit(job-id?: str, device: str, base-node?: str, base?: str, top-node?: str, top?: str, backing-file?: str, speed?: int, on-error?: BlockdevOnError, filter-node-name?: str, auto-finalize?: bool, auto-dismiss?: bool)
         command drive-mirror(job-id?: str, device: str, target: str, format?: str, node-name?: str, replaces?: str, sync: MirrorSyncMode, mode?: NewImageMode, speed?: int, granularity?: uint32, buf-size?: int, on-source-error?: BlockdevOnError, on-target-error?: BlockdevOnError, unmap?: bool, auto-finalize?: bool, auto-dismiss?: bool)
         command drive-backup(job-id?: str, device: str, target: str, format?: str, sync: MirrorSyncMode, mode?: NewImageMode, speed?: int, compress?: bool, on-source-error?: BlockdevOnError, on-target-error?: BlockdevOnError, auto-finalize?: bool, auto-dismiss?: bool)
+        command blockdev-mirror(job-id?: str, device: str, target: str, replaces?: str, sync: MirrorSyncMode, speed?: int, granularity?: uint32, buf-size?: int, on-source-error?: BlockdevOnError, on-target-error?: BlockdevOnError, filter-node-name?: str, copy-mode?: str, auto-finalize?: bool, auto-dismiss?: bool)
+        command blockdev-backup(job-id?: str, device: str, target: str, sync: MirrorSyncMode, speed?: int, compress?: bool, on-source-error?: BlockdevOnError, on-target-error?: BlockdevOnError, filter-node-name?: str, auto-finalize?: bool, auto-dismiss?: bool)
         command block-job-set-speed(device: str, speed: int)
         command block-job-cancel(device: str, force?: bool)
         command block-job-pause(device: str)
@@ -55,10 +57,10 @@ internal sealed class JobCommands
             ["block-commit"] = a => Begin(() => Jobs.Commit(a.OptionalText("job-id"), a.Text("device"), a.OptionalText("top-node") ?? a.OptionalText("top"),
                 a.OptionalText("base-node") ?? a.OptionalText("base"), a.OptionalText("backing-file"), a.Integer("speed"), Policy(a.OptionalText("on-error")),
                 a.Flag("auto-finalize", true), a.Flag("auto-dismiss", true))),
-            ["drive-mirror"] = a => Begin(() => Copy(a, (target, sync) => Jobs.Mirror(a.OptionalText("job-id"), a.Text("device"), target, sync, a.Integer("speed"),
-                Policy(a.OptionalText("on-source-error")), a.Flag("auto-finalize", true), a.Flag("auto-dismiss", true)))),
-            ["drive-backup"] = a => Begin(() => Copy(a, (target, sync) => Jobs.Backup(a.OptionalText("job-id"), a.Text("device"), target, sync, a.Integer("speed"),
-                Policy(a.OptionalText("on-source-error")), a.Flag("compress"), a.Flag("auto-finalize", true), a.Flag("auto-dismiss", true)))),
+            ["drive-mirror"] = a => Begin(() => Copy(a, (target, sync) => Mirror(a, target, sync))),
+            ["drive-backup"] = a => Begin(() => Copy(a, (target, sync) => Backup(a, target, sync))),
+            ["blockdev-mirror"] = a => Begin(() => CopyToNode(a, (target, sync) => Mirror(a, target, sync))),
+            ["blockdev-backup"] = a => Begin(() => CopyToNode(a, (target, sync) => Backup(a, target, sync))),
         };
         Steer("pause", static job => job.Pause());
         Steer("resume", static job => job.Resume());
@@ -113,7 +115,7 @@ internal sealed class JobCommands
     {
         void OnStarted(BlockJob job)
         {
-            Tell(job);
+            Tell(job, job.Status);
             job.StatusChanged += Tell;
         }
 
@@ -128,18 +130,52 @@ internal sealed class JobCommands
         }
     });
 
+    private BlockJob Mirror(QmpArguments a, BlockNode target, SyncMode sync) => Jobs.Mirror(a.OptionalText("job-id"), a.Text("device"), target, sync,
+        a.Integer("speed"), Policy(a.OptionalText("on-source-error")), a.Flag("auto-finalize", true), a.Flag("auto-dismiss", true));
+
+    private BlockJob Backup(QmpArguments a, BlockNode target, SyncMode sync) => Jobs.Backup(a.OptionalText("job-id"), a.Text("device"), target, sync,
+        a.Integer("speed"), Policy(a.OptionalText("on-source-error")), a.Flag("compress"), a.Flag("auto-finalize", true), a.Flag("auto-dismiss", true));
+
+    private static SyncMode Sync(QmpArguments a) => a.Text("sync") switch
+    {
+        "full" => SyncMode.Full,
+        "top" => SyncMode.Top,
+        "none" => SyncMode.None,
+        var other => throw QmpErrorException.Generic($"Sync mode '{other}' is not supported"),
+    };
+
+    /// <summary>Copies to a node that is open already.</summary>
+    private BlockJob CopyToNode(QmpArguments a, Func<BlockNode, SyncMode, BlockJob> begin)
+    {
+        var graph = _machine.Blocks!;
+        var source = graph.RequireBackend(a.Text("device")).Node!;
+        var name = a.Text("target");
+        var target = graph.FindNode(name) ?? throw QmpErrorException.Generic($"Cannot find device='{name}' nor node-name='{name}'");
+        if (target == source)
+            throw QmpErrorException.Generic("Source and target cannot be the same");
+        if (target.IsReadOnly)
+            throw QmpErrorException.Generic($"Block node is read-only");
+        if (target.Length != source.Length)
+            throw QmpErrorException.Generic("Source and target image have different sizes");
+        var sync = Sync(a);
+        _ = target.Retain();
+        try
+        {
+            return begin(target, sync);
+        }
+        catch
+        {
+            target.Release();
+            throw;
+        }
+    }
+
     /// <summary>Makes or opens the target of a copy.</summary>
     private BlockJob Copy(QmpArguments a, Func<BlockNode, SyncMode, BlockJob> begin)
     {
         var graph = _machine.Blocks!;
         var source = graph.RequireBackend(a.Text("device")).Node!;
-        var sync = a.Text("sync") switch
-        {
-            "full" => SyncMode.Full,
-            "top" => SyncMode.Top,
-            "none" => SyncMode.None,
-            var other => throw QmpErrorException.Generic($"Sync mode '{other}' is not supported"),
-        };
+        var sync = Sync(a);
         var (file, format) = (a.Text("target"), a.OptionalText("format") ?? source.Driver);
         if (a.OptionalText("mode") != "existing")
         {
@@ -171,27 +207,24 @@ internal sealed class JobCommands
         }
     }
 
-    private void Tell(BlockJob job)
+    private void Tell(BlockJob job, JobStatus status)
     {
-        _machine.RaiseEvent("JOB_STATUS_CHANGE", new JsonObject { ["status"] = NameOf(job.Status), ["id"] = job.Id });
         var data = new JsonObject
         {
             ["type"] = job.Type, ["device"] = job.Id, ["len"] = job.Total, ["offset"] = job.Done, ["speed"] = job.Speed,
         };
-        switch (job.Status)
+        if (status == JobStatus.Concluded)
         {
-            case JobStatus.Ready:
-                _machine.RaiseEvent("BLOCK_JOB_READY", data);
-                break;
-            case JobStatus.Pending when !job.AutoFinalize:
-                _machine.RaiseEvent("BLOCK_JOB_PENDING", new JsonObject { ["type"] = job.Type, ["id"] = job.Id });
-                break;
-            case JobStatus.Concluded:
-                if (job.Error != null)
-                    data["error"] = job.Error;
-                _machine.RaiseEvent(job.WasCancelled ? "BLOCK_JOB_CANCELLED" : "BLOCK_JOB_COMPLETED", data);
-                break;
+            if (job.Error != null)
+                data["error"] = job.Error;
+            _machine.RaiseEvent(job.WasCancelled ? "BLOCK_JOB_CANCELLED" : "BLOCK_JOB_COMPLETED", data);
         }
+
+        _machine.RaiseEvent("JOB_STATUS_CHANGE", new JsonObject { ["status"] = NameOf(status), ["id"] = job.Id });
+        if (status == JobStatus.Ready)
+            _machine.RaiseEvent("BLOCK_JOB_READY", data);
+        else if (status == JobStatus.Pending && !job.AutoFinalize)
+            _machine.RaiseEvent("BLOCK_JOB_PENDING", new JsonObject { ["type"] = job.Type, ["id"] = job.Id });
     }
 
     private static JsonNode Describe(BlockJob job)

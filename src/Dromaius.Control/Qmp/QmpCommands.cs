@@ -14,8 +14,10 @@ public sealed class QmpCommands
         Add(MachineCommands.Schema, new MachineCommands(machine).Table);
         Add(MemoryCommands.Schema, new MemoryCommands(machine).Table);
         Add(ObjectCommands.Schema, new ObjectCommands(machine).Table);
-        Add(BlockCommands.Schema, new BlockCommands(machine).Table);
-        Add(JobCommands.Schema, new JobCommands(machine).Table);
+        var (images, jobs) = (new BlockCommands(machine).Table, new JobCommands(machine).Table);
+        Add(BlockCommands.Schema, images);
+        Add(JobCommands.Schema, jobs);
+        Add(TransactionCommand.Schema, new TransactionCommand(machine, images, jobs).Table);
         Add(CharacterCommands.Schema, new CharacterCommands(machine).Table);
         Add(NetworkCommands.Schema, new NetworkCommands(machine).Table);
         Add(AbsentCommands.Schema, AbsentCommands.Table);

@@ -105,6 +105,7 @@ internal sealed class RunCommands
             RunState.PreLaunch => "prelaunch",
             RunState.Shutdown => "shutdown",
             RunState.GuestPanicked => "guest-panicked",
+            RunState.IoError => "io-error",
             RunState.InternalError => "internal-error",
             _ => "paused",
         },

@@ -1,0 +1,120 @@
+using System.Text.Json.Nodes;
+using Dromaius.Block;
+using Dromaius.Block.Graph;
+
+namespace Dromaius.Control.Qmp;
+
+/// <summary>Several changes of images at once: when one of them cannot be made, those before it are taken back.</summary>
+internal sealed class TransactionCommand
+{
+    public const string Schema = """
+        enum ActionCompletionMode = individual grouped
+        struct TransactionProperties = completion-mode?: ActionCompletionMode
+        command transaction(actions: [any], properties?: TransactionProperties)
+        """;
+
+    private static readonly string[] Known = ["abort", "blockdev-snapshot", "blockdev-snapshot-sync", "blockdev-backup", "drive-backup"];
+
+    private readonly IMachineControl _machine;
+    private readonly Dictionary<string, Func<QmpArguments, JsonNode?>> _images;
+    private readonly Dictionary<string, Func<QmpArguments, JsonNode?>> _jobs;
+
+    /// <param name="machine">Whose images.</param>
+    /// <param name="images">Commands on images, by name.</param>
+    /// <param name="jobs">Commands that begin jobs.</param>
+    public TransactionCommand(IMachineControl machine, Dictionary<string, Func<QmpArguments, JsonNode?>> images, Dictionary<string, Func<QmpArguments, JsonNode?>> jobs)
+    {
+        _machine = machine;
+        _images = images;
+        _jobs = jobs;
+        Table = new() { ["transaction"] = a => Run(a.Array("actions")) };
+    }
+
+    public Dictionary<string, Func<QmpArguments, JsonNode?>> Table { get; }
+
+    private JsonNode? Run(JsonArray actions)
+    {
+        var steps = new List<(string Type, QmpArguments Data)>();
+        for (var i = 0; i < actions.Count; i++)
+        {
+            if (actions[i] is not JsonObject action || action["type"] is not JsonValue type || !type.TryGetValue<string>(out var name))
+                throw QmpErrorException.Generic($"Parameter 'actions[{i}].type' is missing");
+            if (!Known.Contains(name))
+                throw QmpErrorException.Generic($"Parameter 'type' does not accept value '{name}'");
+            if (action["data"] is not JsonObject data)
+                throw QmpErrorException.Generic($"Parameter 'actions[{i}].data' is missing");
+            foreach (var needed in Needed(name))
+            {
+                if (data[needed] is not JsonValue value || !value.TryGetValue<string>(out _))
+                    throw QmpErrorException.Generic($"Parameter 'actions[{i}].data.{needed}' is missing");
+            }
+
+            steps.Add((name, new QmpArguments(data)));
+        }
+
+        var undo = new Stack<Action>();
+        try
+        {
+            foreach (var (type, data) in steps)
+                Do(type, data, undo);
+        }
+        catch
+        {
+            while (undo.TryPop(out var back))
+                back();
+            throw;
+        }
+
+        return null;
+    }
+
+    private static string[] Needed(string type) => type switch
+    {
+        "blockdev-snapshot" => ["node", "overlay"],
+        "blockdev-snapshot-sync" => ["snapshot-file"],
+        "blockdev-backup" or "drive-backup" => ["device", "target", "sync"],
+        _ => [],
+    };
+
+    private void Do(string type, QmpArguments data, Stack<Action> undo)
+    {
+        var graph = _machine.Blocks ?? throw QmpErrorException.Generic("the machine has no drives");
+        switch (type)
+        {
+            case "abort":
+                throw QmpErrorException.Generic("Transaction aborted using Abort action");
+            case "blockdev-snapshot" or "blockdev-snapshot-sync":
+                var before = graph.AllBackends.Select(static b => (Backend: b, b.Node)).ToList();
+                _ = _images[type](data);
+                foreach (var (backend, node) in before)
+                {
+                    if (backend.Node is { } overlay && overlay != node)
+                        undo.Push(() => TakeBack(graph, backend, node!, overlay));
+                }
+
+                break;
+            default:
+                _ = _jobs[type](data);
+                var id = data.OptionalText("job-id") ?? data.Text("device");
+                undo.Push(() => graph.Jobs.TryFind(id)?.Cancel(force: true));
+                break;
+        }
+    }
+
+    private static void TakeBack(BlockGraph graph, BlockBackend backend, BlockNode node, BlockNode overlay)
+    {
+        backend.ReplaceNode(node.Retain());
+        try
+        {
+            if (node.IsReadOnly && !overlay.IsReadOnly)
+                node.Reopen(false);
+        }
+        catch (BlockException e) when (e.Error == BlockError.NotSupported)
+        {
+            // It was never made read-only then.
+        }
+
+        overlay.Release();
+        graph.Forget();
+    }
+}
