@@ -22,7 +22,7 @@ internal static class AbsentOptions
     [
         "numa", "add-fd", "mem-path", "audio-help", "audio",
         "fsdev", "virtfs", "iscsi", "usbdevice", "spice", "portrait", "rotate", "full-screen", "tpmdev", "compat",
-        "object", "gdb", "s", "hax", "hvf", "xen-domid", "xen-attach", "xen-domid-restrict", "loadvm", "option-rom", "icount", "watchdog",
+        "gdb", "s", "hax", "hvf", "xen-domid", "xen-attach", "xen-domid-restrict", "loadvm", "option-rom", "icount", "watchdog",
         "watchdog-action", "virtioconsole", "tb-size", "incoming", "only-migratable", "chroot", "runas", "prom-env", "semihosting",
         "semihosting-config", "old-param", "writeconfig", "trace", "plugin", "async-teardown", "enable-fips", "dump-vmstate",
         "enable-sync-profile", "dfilter", "dtb", "kernel-irqchip", "curses", "sdl", "alt-grab", "ctrl-grab", "soundhw", "tdf", "no-kvm", "preconfig",

@@ -18,6 +18,17 @@ internal static class NetOptions
                      [,dns=addr][,ipv6-dns=addr][,dnssearch=domain][,domainname=domain]
                      [,tftp=dir][,tftp-server-name=name][,bootfile=f][,hostfwd=rule][,guestfwd=rule]
                             configure a user mode network backend with ID 'str'
+            tap,id=str[,fd=h][,ifname=name][,script=file][,downscript=dfile][,br=bridge][,vnet_hdr=on|off]
+                            configure a host TAP network backend with ID 'str'
+            bridge,id=str[,br=bridge]
+                            configure a host TAP network backend that is connected to a bridge (default=br0)
+            socket,id=str[,listen=[host]:port][,connect=host:port]
+            socket,id=str[,mcast=maddr:port[,localaddr=addr]]
+            socket,id=str[,udp=host:port][,localaddr=host:port]
+                            configure a network backend to connect to another network using a socket
+            stream,id=str[,server=on|off],addr.type=inet|unix,...
+            dgram,id=str,local.type=inet|unix,...,remote.type=inet|unix,...
+                            configure a network backend to connect to another network
             hubport,id=str,hubid=n[,netdev=nd]
                             configure a hub port on the hub with ID 'n'
             """, static (s, a) => Backend(s, a)),
@@ -33,11 +44,27 @@ internal static class NetOptions
             """, static (s, a) => Add(s, a, ListOf(a, "type"))),
     ];
 
+    /// <summary>Objects beside devices: recorders of what passes a backend.</summary>
+    public static readonly OptionSpec[] Objects =
+    [
+        new("object", "filter-dump,id=str,netdev=dev[,file=filename][,maxlen=len][,queue=all|rx|tx]", """
+            dump the network traffic on netdev 'dev' to the file specified by
+            filename in libpcap format, at most maxlen bytes of each frame
+            """, static (s, a) =>
+        {
+            var type = OptionList.Parse(a.Value, "qom-type").Take("qom-type");
+            if (type != "filter-dump")
+                throw new UserErrorException($"invalid object type: {type}");
+            s.Filters.Add(a);
+        }),
+    ];
+
     private static void Backend(SystemSettings settings, Argument argument)
     {
         var list = ListOf(argument, "type");
         if (list.Has("help") || list.Items.Any(static i => i is { Key: "type", Value: "help" or "?" }))
             throw new HelpRequestException(BackendTypes.Help);
+        settings.DefaultNetwork = false;
         settings.Networks.Add(argument);
     }
 
@@ -70,6 +97,15 @@ internal static class NetOptions
             arguments = arguments.Append(new Argument("net", "nic")).Append(new Argument("net", "user"));
         foreach (var argument in arguments)
             CommandLineParser.InContextOf(argument, () => OpenNet(networks, argument, nics));
+        foreach (var argument in settings.Filters)
+        {
+            CommandLineParser.InContextOf(argument, () =>
+            {
+                var list = ListOf(argument, "qom-type");
+                networks.AddDump(Id(list), list);
+            });
+        }
+
         return nics;
     }
 

@@ -58,12 +58,15 @@ internal static class SystemEmulator
 
         var loop = new EventLoop(new Lock());
         Machine? machine = null;
-        using var consoles = new Consoles(settings, new CharBackendFactory(loop, () => machine!.Quit(), Host.Complain, static line => Host.Print(line + "\n"))
+        var chardevs = new CharBackendFactory(loop, () => machine!.Quit(), Host.Complain, static line => Host.Print(line + "\n"))
         {
             EscapeCharacter = settings.EscapeCharacter,
-        });
+        };
+        using var consoles = new Consoles(settings, chardevs);
         using var blocks = new BlockGraph(loop);
         using var networks = new NetworkSet(new HostClock(loop), loop.MachineLock) { Warn = static line => Host.Complain("warning: " + line) };
+        var forwards = 0;
+        networks.OpenChardev = spec => chardevs.Open(spec, $"guestfwd{forwards++}", out _) ?? throw new UserErrorException($"Could not open guest forwarding device '{spec}'");
         try
         {
             var nics = NetOptions.Open(settings, networks);

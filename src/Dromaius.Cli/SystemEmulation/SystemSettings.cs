@@ -69,6 +69,9 @@ internal sealed class SystemSettings
     /// <summary><c>-netdev</c>, <c>-nic</c> and <c>-net</c>, in order.</summary>
     public List<Argument> Networks { get; } = [];
 
+    /// <summary><c>-object filter-dump</c>.</summary>
+    public List<Argument> Filters { get; } = [];
+
     /// <summary>False once an adapter was asked for, or none.</summary>
     public bool DefaultNetwork { get; set; } = true;
 
