@@ -100,7 +100,7 @@ internal static class HmpBlock
         if (disks.OfType<Qcow2Node>().FirstOrDefault() is not { } keeper)
             return "No available block device supports snapshots\n";
         var common = keeper.Snapshots.Where(s => s.VmStateSize > 0 && disks.TrueForAll(d => d is Qcow2Node q && q.FindSnapshot(s.Name) != null)).ToList();
-        return common.Count == 0 ? " There is no snapshot available.\n" : "List of snapshots present on all disks:\n" + ImageInfo.SnapshotList(common);
+        return common.Count == 0 ? "There is no snapshot available.\n" : "List of snapshots present on all disks:\n" + ImageInfo.SnapshotList(common);
     }
 
     /// <summary><c>drive_add</c>: its first argument, once a PCI address, says nothing.</summary>
