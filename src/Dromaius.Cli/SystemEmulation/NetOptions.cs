@@ -64,6 +64,9 @@ internal static class NetOptions
         var list = ListOf(argument, "type");
         if (list.Has("help") || list.Items.Any(static i => i is { Key: "type", Value: "help" or "?" }))
             throw new HelpRequestException(BackendTypes.Help);
+        var type = list.TakeRequired("type");
+        if (!BackendTypes.Exists(type))
+            throw new UserErrorException($"Parameter 'type' does not accept value '{type}'{NearestNames.Hint(type, BackendTypes.Names)}");
         settings.DefaultNetwork = false;
         settings.Networks.Add(argument);
     }
@@ -112,10 +115,7 @@ internal static class NetOptions
     private static void OpenBackend(NetworkSet networks, Argument argument)
     {
         var list = ListOf(argument, "type");
-        var type = list.TakeRequired("type");
-        if (!BackendTypes.Exists(type))
-            throw new UserErrorException($"Parameter 'type' does not accept value '{type}'{NearestNames.Hint(type, BackendTypes.Names)}");
-        _ = networks.AddBackend(type, Id(list), list);
+        _ = networks.AddBackend(list.TakeRequired("type"), Id(list), list);
     }
 
     private static string Id(OptionList list)

@@ -72,7 +72,7 @@ internal sealed class SystemSettings
     /// <summary><c>-object filter-dump</c>.</summary>
     public List<Argument> Filters { get; } = [];
 
-    /// <summary>False once an adapter was asked for, or none.</summary>
+    /// <summary>False once a backend or an adapter was asked for, or none.</summary>
     public bool DefaultNetwork { get; set; } = true;
 
     public bool NoDefaults { get; set; }
