@@ -31,7 +31,7 @@ public sealed class DiskTests : IDisposable
         WriteAndCheck(image, "-drive", $"file={image},format=raw,if=none,id=d0", "-device", "nvme,drive=d0,serial=abc");
     }
 
-    /// <summary>OVMF from flash, which it writes its variables to.</summary>
+    /// <summary>OVMF from flash, which it writes its variables to, on the Q35's own AHCI.</summary>
     [Fact]
     public void DebianThroughUefi()
     {
@@ -39,8 +39,8 @@ public sealed class DiskTests : IDisposable
         var image = Image();
         var variables = Path.Combine(_folder, "vars.fd");
         File.Copy(Variables, variables);
-        LogInAndWrite(image, "-drive", $"if=pflash,format=raw,readonly=on,file={Code}", "-drive", $"if=pflash,format=raw,file={variables}",
-            "-drive", $"file={image},format=raw,if=virtio");
+        LogInAndWrite(image, "-machine", "q35", "-smp", "2", "-drive", $"if=pflash,format=raw,readonly=on,file={Code}", "-drive", $"if=pflash,format=raw,file={variables}",
+            "-drive", $"file={image},format=raw");
         Assert.False(File.ReadAllBytes(Variables).AsSpan().SequenceEqual(File.ReadAllBytes(variables)));
     }
 

@@ -45,6 +45,6 @@ public sealed class FirmwareTests
         Assert.DoesNotContain("Errors: 1", guest.Output);
     }
 
-    private static Emulator WithDebugLog(params IEnumerable<string> more) =>
+    internal static Emulator WithDebugLog(params IEnumerable<string> more) =>
         new(["-display", "none", "-net", "none", "-chardev", "stdio,id=log", "-device", "isa-debugcon,iobase=0x402,chardev=log", .. more]);
 }

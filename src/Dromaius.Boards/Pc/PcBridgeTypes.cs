@@ -44,11 +44,8 @@ internal static class PcBridgeTypes
         Name = model.TypeName, Bus = "PCI", Description = description, Category = DeviceCategory.Bridge, Properties = PortProperties,
         Create = a =>
         {
-            var bus = PcDeviceTypes.BusOf(a);
-            if (!bus.IsExpress || bus.Parent != null)
-                throw new UserErrorException($"PCIE Root Port must be attached to a root bus");
             var (chassis, slot) = ((byte)a.Integer("chassis"), (ushort)a.Integer("slot"));
-            if (bus.AllFunctions.OfType<PciExpressPort>().Any(p => p.Chassis == chassis && p.SlotNumber == slot))
+            if (((PcMachine)a.Host).PciBus.AllFunctions.OfType<PciExpressPort>().Any(p => p.Chassis == chassis && p.SlotNumber == slot))
                 throw new UserErrorException($"Can't add chassis slot, error -16");
             return PcDeviceTypes.Plug(a, new PciExpressPort(model, SecondaryName(a, "pcie"), (byte)a.Integer("port"), chassis, slot, a.Bool("hotplug"))
             {

@@ -107,7 +107,8 @@ public sealed partial class PcMachine : IDeviceHost
     {
         foreach (var nic in Options.Nics)
         {
-            var model = nic.Model ?? (_chipset.Bus is not { } bus ? "ne2k_isa" : bus.IsExpress ? "e1000e" : "e1000");
+            if ((nic.Model ?? _board.NicModel) is not { } model)
+                continue;
             var name = PcNetworkTypes.ModelOf(model) ?? throw new UserErrorException($"Unsupported NIC model: {model}");
             var type = PcDeviceTypes.Registry.Get(name);
             List<KeyValuePair<string, string>> properties = [];

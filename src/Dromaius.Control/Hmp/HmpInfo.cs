@@ -177,7 +177,13 @@ internal sealed class HmpInfo(IMachineControl machine, HmpCommands monitor)
             if (d.InterruptPin != 0)
                 text.Append($"      IRQ {d.InterruptLine}, pin {(char)('A' + d.InterruptPin - 1)}\n");
             if (d.Bridge is { } bridge)
-                text.Append($"      BUS {d.Bus}.\n      secondary bus {bridge.Secondary}.\n      subordinate bus {bridge.Subordinate}.\n");
+            {
+                text.Append($"      BUS {d.Bus}.\n      secondary bus {bridge.Secondary}.\n      subordinate bus {bridge.Subordinate}.\n")
+                    .Append($"      IO range [0x{d.Windows[0].Base:x4}, 0x{d.Windows[0].Limit:x4}]\n")
+                    .Append($"      memory range [0x{d.Windows[1].Base:x8}, 0x{d.Windows[1].Limit:x8}]\n")
+                    .Append($"      prefetchable memory range [0x{d.Windows[2].Base:x8}, 0x{d.Windows[2].Limit:x8}]\n");
+            }
+
             foreach (var r in d.Regions)
             {
                 var address = r.Address ?? ulong.MaxValue;

@@ -192,11 +192,16 @@ internal sealed class MachineCommands
                 ["class_info"] = ClassInfo(device.ClassCode),
                 ["id"] = new JsonObject
                 {
-                    ["device"] = device.DeviceId, ["vendor"] = device.VendorId, ["subsystem-vendor"] = device.SubsystemVendorId,
-                    ["subsystem"] = device.SubsystemId,
+                    ["device"] = device.DeviceId, ["vendor"] = device.VendorId,
                 },
                 ["function"] = device.Function, ["regions"] = new JsonArray([.. device.Regions.Select(Region)]),
             };
+            if (device.Bridge == null)
+            {
+                item["id"]!["subsystem-vendor"] = device.SubsystemVendorId;
+                item["id"]!["subsystem"] = device.SubsystemId;
+            }
+
             if (device.InterruptPin != 0)
                 item["irq"] = device.InterruptLine;
             if (device.Bridge is { } bridge)
@@ -206,7 +211,8 @@ internal sealed class MachineCommands
                     ["bus"] = new JsonObject
                     {
                         ["number"] = bus, ["secondary"] = bridge.Secondary, ["subordinate"] = bridge.Subordinate,
-                        ["io_range"] = Range(), ["memory_range"] = Range(), ["prefetchable_range"] = Range(),
+                        ["io_range"] = Range(device.Windows[0]), ["memory_range"] = Range(device.Windows[1]),
+                        ["prefetchable_range"] = Range(device.Windows[2]),
                     },
                 };
                 if (bridge.Secondary > bus)
@@ -219,7 +225,7 @@ internal sealed class MachineCommands
         return list;
     }
 
-    private static JsonObject Range() => new() { ["base"] = 0, ["limit"] = 0 };
+    private static JsonObject Range((ulong Base, ulong Limit) window) => new() { ["base"] = (long)window.Base, ["limit"] = (long)window.Limit };
 
     private static JsonObject ClassInfo(ushort code)
     {

@@ -1,3 +1,5 @@
+using Dromaius.Core.Memory;
+
 namespace Dromaius.Devices.Pci;
 
 /// <summary>
@@ -12,7 +14,7 @@ public sealed class ConventionalBridge : PciBridge
     /// <param name="chassis">Number of its chassis; for a bridge from PCI.</param>
     /// <param name="isFromExpress">Its upper side is PCI Express.</param>
     public ConventionalBridge(string name, byte chassis, bool isFromExpress)
-        : base(PciConfig.VendorRedHat, isFromExpress ? (ushort)0x000E : (ushort)0x0001, 0, name, isExpressBus: false, firstSlot: 1)
+        : base(PciConfig.VendorRedHat, isFromExpress ? (ushort)0x000E : (ushort)0x0001, 0, name, isExpressBus: false)
     {
         TypeName = isFromExpress ? "pcie-pci-bridge" : "pci-bridge";
         IsHotPluggable = false;
@@ -33,6 +35,9 @@ public sealed class ConventionalBridge : PciBridge
             SetWritable(slots + 3, 1, 0xFF);
             _ = new Msi(this, 1, 0x4C);
         }
+
+        // Where a standard hot-plug controller's registers would be.
+        AddMemoryBar(0, MemoryRegion.Container("shpc-mmio", 0x100), wide: true);
     }
 
     public override string TypeName { get; }

@@ -19,11 +19,10 @@ public abstract class PciBridge : PciFunction
     /// <param name="revision">Revision id.</param>
     /// <param name="name">Of the bus behind it.</param>
     /// <param name="isExpressBus">That bus is a PCI Express link with one slot.</param>
-    /// <param name="firstSlot">The first slot behind a conventional bridge.</param>
-    protected PciBridge(ushort vendor, ushort device, byte revision, string name, bool isExpressBus, int firstSlot = 0)
+    protected PciBridge(ushort vendor, ushort device, byte revision, string name, bool isExpressBus)
         : base(vendor, device, 0x06, 0x04, 0, revision, isBridge: true)
     {
-        Secondary = new PciBus(name, this) { IsExpress = isExpressBus, FirstSlot = firstSlot, LastSlot = isExpressBus ? 0 : 31 };
+        Secondary = new PciBus(name, this) { IsExpress = isExpressBus };
         SetWritable(PciConfig.PrimaryBus, 4, uint.MaxValue);
         SetWritable(PciConfig.IoBase, 2, 0xF0F0);
         SetWriteOneClear(PciConfig.SecondaryStatus, 2, 0xF900);

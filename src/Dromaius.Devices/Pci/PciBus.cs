@@ -10,7 +10,8 @@ namespace Dromaius.Devices.Pci;
 /// </summary>
 public sealed class PciBus
 {
-    private const int Slots = 32, Pins = 4;
+    public const int Slots = 32;
+    private const int Pins = 4;
 
     private readonly PciFunction?[] _functions = new PciFunction?[Slots * 8];
     private readonly int[] _pins = new int[Slots * Pins];
@@ -56,10 +57,6 @@ public sealed class PciBus
     /// <summary>Functions can be plugged in and out while the machine runs.</summary>
     public bool IsHotPluggable { get; set; }
 
-    /// <summary>The slots that functions go in: a point-to-point link has one.</summary>
-    public int FirstSlot { get; init; }
-    public int LastSlot { get; init; } = Slots - 1;
-
     /// <summary>The number that configuration cycles name it by.</summary>
     public int Number => Parent?.SecondaryBus ?? 0;
 
@@ -85,7 +82,7 @@ public sealed class PciBus
         var name = function.TypeName;
         if (devfn < 0)
         {
-            devfn = Enumerable.Range(FirstSlot, Slots - FirstSlot).Select(static slot => slot << 3).FirstOrDefault(d => _functions[d] == null, -1);
+            devfn = Enumerable.Range(0, Slots).Select(static slot => slot << 3).FirstOrDefault(d => _functions[d] == null, -1);
             if (devfn < 0)
                 throw new UserErrorException($"PCI: no slot/function available for {name}, all in use or reserved");
         }
@@ -100,10 +97,6 @@ public sealed class PciBus
                 + $"{devfn >> 3:x}.{devfn & 7:x} with {name} (slot is used by {single.TypeName})");
         }
 
-        if (devfn >> 3 > LastSlot)
-            throw new UserErrorException($"PCI: slot {devfn >> 3} is not valid for {name}, parent device only allows plugging into slot {LastSlot}.");
-        if (devfn >> 3 < FirstSlot)
-            throw new UserErrorException($"PCI: slot {devfn >> 3} function {devfn & 7} not available for {name}, reserved");
         _functions[devfn] = function;
         function.Bus = this;
         function.Devfn = devfn;

@@ -47,7 +47,7 @@ internal static class HotplugAml
         var parts = new List<byte[]> { Aml.Name("BSEL", Aml.Integer(number)) };
         var notifications = new List<byte[]>();
         var below = new List<byte[]>();
-        for (var slot = bus.FirstSlot; slot <= bus.LastSlot; slot++)
+        for (var slot = 0; slot < PciBus.Slots; slot++)
         {
             if (taken.Contains(slot))
                 continue;

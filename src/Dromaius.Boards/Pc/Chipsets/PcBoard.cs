@@ -34,24 +34,27 @@ internal sealed record PcBoard
     /// <summary>Interrupts of the I/O APIC that a timer of the HPET can be routed to, a bit each.</summary>
     public uint HpetRoutes { get; init; } = 4;
 
+    /// <summary>The network adapter by default; null for none.</summary>
+    public string? NicModel { get; init; } = "e1000";
+
     public required Func<PcMachine, PcChipset> CreateChipset { get; init; }
 
     public static PcBoard I440Fx { get; } = new() { CreateChipset = static machine => new I440FxChipset(machine) };
 
     public static PcBoard Q35 { get; } = new()
     {
-        SplitFrom = 0xB000_0000, SplitTo = 0x8000_0000, IdeUnits = 1, HpetRoutes = 0xFF_0104, CreateChipset = static machine => new Q35Chipset(machine),
+        SplitFrom = 0xB000_0000, SplitTo = 0x8000_0000, IdeUnits = 1, NicModel = "e1000e", HpetRoutes = 0xFF_0104, CreateChipset = static machine => new Q35Chipset(machine),
     };
 
     public static PcBoard IsaPc { get; } = new()
     {
-        Firmware = static _ => "bios.bin", HasFirmwareInRam = true, HasIoApic = false, HasHpet = false, Display = "isa-vga",
+        Firmware = static _ => "bios.bin", HasFirmwareInRam = true, HasIoApic = false, HasHpet = false, Display = "isa-vga", NicModel = "ne2k_isa",
         CreateChipset = static machine => new IsaChipset(machine),
     };
 
     public static PcBoard Microvm { get; } = new()
     {
         Firmware = static p => p.Acpi ? "bios-microvm.bin" : "qboot.rom", HasFirmwareInRam = true, Properties = PcProperties.Microvm,
-        HasAtDevices = false, HasHpet = false, Display = null, CreateChipset = static machine => new MicrovmChipset(machine),
+        HasAtDevices = false, HasHpet = false, Display = null, NicModel = null, CreateChipset = static machine => new MicrovmChipset(machine),
     };
 }

@@ -12,6 +12,7 @@ public sealed class Ahci : PciFunction
     public const int PortCount = 6;
     internal const int Slots = 32;
     private const int GlobalSize = 0x100, PortSize = 0x80, RegisterSize = 0x1000;
+    private const uint IndexAt = 0x10;
     private const uint Enable = 0x8000_0000, InterruptEnable = 2, HbaReset = 1;
 
     // 64-bit addresses, NCQ, AHCI only, partial and slumber states, 32 slots, six ports at 1.5 Gbit/s.
@@ -20,6 +21,7 @@ public sealed class Ahci : PciFunction
 
     private uint _control = Enable;
     private uint _pending;
+    private uint _index;
 
     public Ahci()
         : base(PciConfig.VendorIntel, 0x2922, 0x01, 0x06, 0x01, 2)
@@ -27,10 +29,14 @@ public sealed class Ahci : PciFunction
         SetWritable(0x90, 2, 0xFFFF);
         SetByte(0x90, 0x40); // address map: AHCI
         UseInterruptPin(1);
-        ReserveConfig(0x80);
-        _ = new Msi(this, 1);
+        // Serial ATA capability 1.0: the index-data pair is at offset 10h of the I/O register.
+        var sata = AddCapability(0x12, 8, 0xA8);
+        SetWord(sata + 2, 0x0010);
+        SetDword(sata + 4, (IndexAt / 4 << 4) | 8);
+        _ = new Msi(this, 1, 0x80);
         for (var i = 0; i < PortCount; i++)
             Ports[i] = new AhciPort(this, i);
+        AddIoBar(4, MemoryRegion.Device("ahci-idp", 32, ReadPair, WritePair, 4, 4));
         AddMemoryBar(5, MemoryRegion.Device("ahci", RegisterSize, Read, Write, 4, 4));
     }
 
@@ -76,6 +82,22 @@ public sealed class Ahci : PciFunction
         foreach (var port in Ports)
             port.ResetPort();
         UpdateInterrupt();
+    }
+
+    /// <summary>Registers by their offset, for software that has no access to memory (ICH9 datasheet 316972, section 15.2.3).</summary>
+    private ulong ReadPair(ulong offset, int size) => offset switch
+    {
+        IndexAt => _index,
+        IndexAt + 4 => Read(_index, 4),
+        _ => 0,
+    };
+
+    private void WritePair(ulong offset, int size, ulong value)
+    {
+        if (offset == IndexAt)
+            _index = (uint)value & (RegisterSize - 4);
+        else if (offset == IndexAt + 4)
+            Write(_index, 4, value);
     }
 
     private ulong Read(ulong offset, int size)
