@@ -15,7 +15,7 @@ public sealed class NetworkTests : IDisposable
 
     /// <summary>All adapters in one boot, each with a network of its own.</summary>
     [Fact]
-    public void EveryAdapterTransfers()
+    public async Task EveryAdapterTransfers()
     {
         string[] models = ["virtio-net-pci", "e1000", "e1000e", "rtl8139", "ne2k_pci", "pcnet"];
         string[] drivers = ["virtio_net", "e1000", "e1000e", "8139cp", "ne2k-pci", "pcnet32"];
@@ -33,7 +33,7 @@ public sealed class NetworkTests : IDisposable
         Assert.Contains("lease 10.0.2.15 24 10.0.2.2 10.0.2.3", guest.Output);
 
         using var client = new HttpClient();
-        var file = client.GetByteArrayAsync(new Uri($"http://127.0.0.1:{forward}/file")).GetAwaiter().GetResult();
+        var file = await client.GetByteArrayAsync(new Uri($"http://127.0.0.1:{forward}/file"));
         Assert.Equal("6a332577a9d74a94bb32dd570957ef30", Convert.ToHexStringLower(MD5.HashData(file)));
         guest.Send("\n");
         guest.ExpectExit(0, BootSeconds);

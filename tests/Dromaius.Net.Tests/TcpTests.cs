@@ -13,7 +13,7 @@ public sealed class TcpTests
     [InlineData(0, false)]
     [InlineData(1, true)]
     [InlineData(2, true)]
-    public void StreamsArriveWhole(int seed, bool badWire)
+    public async Task StreamsArriveWhole(int seed, bool badWire)
     {
         using var guest = new TestGuest();
         using var listener = Listen(out var port);
@@ -37,14 +37,14 @@ public sealed class TcpTests
         tcp.SendAll(up, fin: true);
         // The guest's half is closed; the host's goes on.
         tcp.ReceiveAll(down.Length);
-        Assert.Equal(0, host.GetAwaiter().GetResult());
+        Assert.Equal(0, await host);
         Assert.Equal(up, got);
         Assert.Equal(down, tcp.Received.ToArray());
         guest.Until(() => tcp.Finished && !guest.Stack.Tcp.Connections.Any());
     }
 
     [Fact]
-    public void LargeSegmentsGoToGuestsThatTakeThem()
+    public async Task LargeSegmentsGoToGuestsThatTakeThem()
     {
         using var guest = new TestGuest(accepts: OffloadFeatures.Checksum | OffloadFeatures.Tcp4);
         using var listener = Listen(out var port);
@@ -58,7 +58,7 @@ public sealed class TcpTests
                 sent += server.Send(down.AsSpan(sent));
         });
         tcp.ReceiveAll(down.Length);
-        host.GetAwaiter().GetResult();
+        await host;
         Assert.Equal(down, tcp.Received.ToArray());
         Assert.True(tcp.Largest > 20_000, $"the largest was {tcp.Largest}");
     }
