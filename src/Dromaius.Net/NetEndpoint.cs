@@ -85,7 +85,7 @@ public abstract class NetEndpoint : IDisposable
     /// <returns>False if there is no room: wait for <see cref="OnPeerReady"/> and send it again.</returns>
     public bool Send(ReadOnlySpan<byte> frame, in FrameOffload offload)
     {
-        if (Peer is not { } peer || !HasCarrier)
+        if (Peer is not { } peer || !HasCarrier || frame.Length > MaxFrame)
             return true;
         if (peer.IsPaused)
             return false;

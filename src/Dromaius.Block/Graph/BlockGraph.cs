@@ -61,6 +61,12 @@ public sealed class BlockGraph : IDisposable
             _throttles[group] = throttle = new ThrottleGroup(group, _clock ??= new HostClock(_loop));
         throttle.Config = config;
         backend.Throttle = throttle;
+        // The others of the group wait by the old limits.
+        foreach (var other in AllBackends.ToList())
+        {
+            if (other != backend && other.Throttle == throttle)
+                other.Throttle = throttle;
+        }
     }
 
     /// <summary>Every node that is open, by name.</summary>

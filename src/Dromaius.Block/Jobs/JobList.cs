@@ -57,7 +57,7 @@ public sealed class JobList(BlockGraph graph)
     public BlockJob Commit(string? id, string device, string? topName, string? baseName, string? backingFile = null, long speed = 0,
         JobErrorPolicy onError = 0, bool autoFinalize = true, bool autoDismiss = true)
     {
-        var backend = graph.RequireBackend(device);
+        var backend = Require(device);
         var active = backend.Node!;
         var top = topName == null ? active : Matches(active, topName) ? active : FindBelow(active, topName);
         var target = baseName == null ? Lowest(top) : FindBelow(top, baseName);
@@ -81,7 +81,7 @@ public sealed class JobList(BlockGraph graph)
     public BlockJob Mirror(string? id, string device, BlockNode target, SyncMode sync, long speed = 0, JobErrorPolicy onError = 0,
         bool autoFinalize = true, bool autoDismiss = true)
     {
-        var backend = graph.RequireBackend(device);
+        var backend = Require(device);
         if (target.Length < backend.Node!.Length)
             target.Resize(backend.Node.Length);
         return Begin(new MirrorJob(graph, Name(id, device), "mirror", backend, target, sync, null)
@@ -94,7 +94,7 @@ public sealed class JobList(BlockGraph graph)
     public BlockJob Backup(string? id, string device, BlockNode target, SyncMode sync, long speed = 0, JobErrorPolicy onError = 0,
         bool compress = false, bool autoFinalize = true, bool autoDismiss = true)
     {
-        var backend = graph.RequireBackend(device);
+        var backend = Require(device);
         if (target.Length < backend.Node!.Length)
             throw new BlockException(BlockError.Invalid, "Source and target image have different sizes");
         return Begin(new BackupJob(graph, Name(id, device), backend, target, sync, compress)
@@ -121,14 +121,19 @@ public sealed class JobList(BlockGraph graph)
 
     private BlockJob Begin(BlockJob job)
     {
-        if (!_jobs.TryAdd(job.Id, job))
-            throw new BlockException(BlockError.Busy, $"Job ID '{job.Id}' already in use");
+        _jobs.Add(job.Id, job);
         Started?.Invoke(job);
         job.Start();
         return job;
     }
 
-    private static string Name(string? id, string device) => id ?? device;
+    /// <summary>The name of a new job; taken names are refused before the job touches the graph.</summary>
+    private string Name(string? id, string device) => _jobs.ContainsKey(id ?? device)
+        ? throw new BlockException(BlockError.Busy, $"Job ID '{id ?? device}' already in use") : id ?? device;
+
+    /// <summary>A drive that no other job has put its filter on.</summary>
+    private BlockBackend Require(string device) => graph.RequireBackend(device) is { Node: not JobFilterNode } backend ? backend
+        : throw new BlockException(BlockError.Busy, $"Node '{device}' is busy: block device is in use by block job");
 
     private static bool Matches(BlockNode node, string name) => node.NodeName == name || node.FileName == name;
 

@@ -13,6 +13,9 @@ public sealed record NbdExport(string Name, BlockNode Node, bool IsWritable, str
 /// <summary>Serves images on a socket by the network block device protocol, fixed newstyle, with structured replies.</summary>
 public sealed class NbdServer : IDisposable
 {
+    /// <summary>How long closing waits for transfers of clients.</summary>
+    private const int LeaveMilliseconds = 5000;
+
     private readonly Socket _listener;
     private readonly string? _socketPath;
     private readonly Lock _lock = new();
@@ -106,6 +109,8 @@ public sealed class NbdServer : IDisposable
             connections = [.. _connections];
         foreach (var connection in connections)
             connection.Close();
+        // They may still flush the image, which the caller closes next.
+        _ = SpinWait.SpinUntil(() => Count == 0, LeaveMilliseconds);
         if (_socketPath != null)
         {
             try
@@ -116,6 +121,15 @@ public sealed class NbdServer : IDisposable
             {
                 // Somebody else took it away.
             }
+        }
+    }
+
+    private int Count
+    {
+        get
+        {
+            lock (_lock)
+                return _connections.Count;
         }
     }
 

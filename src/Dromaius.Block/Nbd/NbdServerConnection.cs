@@ -43,7 +43,7 @@ internal sealed class NbdServerConnection(NbdServer server, Socket socket)
             if (_export is { IsWritable: true } export)
                 export.Node.Flush();
         }
-        catch (BlockException)
+        catch (Exception e) when (e is BlockException or IOException or ObjectDisposedException)
         {
             // Nobody is left to be told.
         }

@@ -11,7 +11,9 @@ namespace Dromaius.Boards.Pc;
 /// <content>Devices that come and go while the machine runs: PCI functions with the guest's consent, SCSI units at once.</content>
 public sealed partial class PcMachine
 {
-    private readonly HashSet<PciFunction> _unplugging = [];
+    /// <summary>How long a request to give a function away is not repeated, in milliseconds: guests may not listen yet.</summary>
+    private const int UnplugPatience = 5000;
+    private readonly Dictionary<PciFunction, long> _unplugging = [];
 
     internal Chipsets.PcChipset Chipset => _chipset;
 
@@ -34,7 +36,22 @@ public sealed partial class PcMachine
         var bus = FindPciBus(type.Name, option.Properties.FirstOrDefault(static p => p.Key == "bus").Value);
         if (!bus.IsHotPluggable || type.Category == DeviceCategory.Bridge)
             throw new UserErrorException($"Bus '{bus.Name}' does not support hotplugging");
-        var function = (PciFunction)Add(CreateDevice(option.Name, option.Properties, userMade: true));
+        var buses = _scsiBuses.Count;
+        var drive = option.Properties.FirstOrDefault(static p => p.Key == "drive").Value;
+        var wasTaken = drive != null && Drives.IsInUse(drive);
+        PciFunction function;
+        try
+        {
+            function = (PciFunction)Add(CreateDevice(option.Name, option.Properties, userMade: true));
+        }
+        catch (UserErrorException)
+        {
+            _scsiBuses.RemoveRange(buses, _scsiBuses.Count - buses);
+            if (!wasTaken)
+                Drives.GiveBack(drive);
+            throw;
+        }
+
         function.Reset();
         // Functions of a slot come together: number 0 is plugged last.
         if (function.Function != 0)
@@ -60,8 +77,9 @@ public sealed partial class PcMachine
             throw new UserErrorException($"Bus '{bus.Name}' does not support hotplugging");
         if (!function.IsHotPluggable)
             throw new UserErrorException($"Device '{function.TypeName}' does not support hotplugging");
-        if (!_unplugging.Add(function))
+        if (_unplugging.TryGetValue(function, out var asked) && Environment.TickCount64 - asked < UnplugPatience)
             throw new UserErrorException($"Device {device.Id} is already in the process of unplug");
+        _unplugging[function] = Environment.TickCount64;
         if (bus.Parent is PciExpressPort port)
         {
             if (port.TryRequestUnplug(out var busy))

@@ -266,6 +266,14 @@ internal sealed class BlockCommands
         var overlay = Graph.FindNode(a.Text("overlay")) ?? throw QmpErrorException.Generic($"Cannot find device='{a.Text("overlay")}' nor node-name='{a.Text("overlay")}'");
         if (overlay.Backing != null)
             throw QmpErrorException.Generic("The overlay already has a backing image");
+        for (var below = node; below != null; below = below.Backing)
+        {
+            if (below == overlay)
+                throw QmpErrorException.Generic($"Making '{node.NodeName}' a backing child of '{overlay.NodeName}' would create a cycle");
+        }
+
+        if (Graph.AllBackends.Any(b => b.Node == overlay))
+            throw QmpErrorException.Generic("The overlay is already in use");
         return Guard(() => PutAbove(backend, node, overlay.Retain()));
     }
 

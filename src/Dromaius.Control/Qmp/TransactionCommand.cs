@@ -109,9 +109,9 @@ internal sealed class TransactionCommand
             if (node.IsReadOnly && !overlay.IsReadOnly)
                 node.Reopen(false);
         }
-        catch (BlockException e) when (e.Error == BlockError.NotSupported)
+        catch (BlockException)
         {
-            // It was never made read-only then.
+            // It was never made read-only then, or stays so: the other steps are taken back all the same.
         }
 
         overlay.Release();

@@ -7,6 +7,10 @@ namespace Dromaius.Core.Memory;
 /// </summary>
 public sealed class DmaBuffer
 {
+    /// <summary>What is beyond RAM for more than this, in bytes, reads as zeroes and is written nowhere.</summary>
+    private const int MaxBounce = 1 << 20;
+    private static readonly byte[] Discarded = new byte[RamBlock.PageSize], Zeroes = new byte[RamBlock.PageSize];
+    private int _bounced;
     private readonly AddressSpace _space;
     private readonly bool _toGuest;
     private readonly List<Memory<byte>> _segments = [];
@@ -46,6 +50,15 @@ public sealed class DmaBuffer
             else
             {
                 n = Math.Min(n, (int)(RamBlock.PageSize - (address & (RamBlock.PageSize - 1))));
+                if (_bounced > MaxBounce - n)
+                {
+                    _segments.Add((_toGuest ? Discarded : Zeroes).AsMemory(0, n));
+                    address += (ulong)n;
+                    length -= n;
+                    continue;
+                }
+
+                _bounced += n;
                 var bounce = new byte[n];
                 if (!_toGuest)
                     _ = _space.Read(address, bounce);

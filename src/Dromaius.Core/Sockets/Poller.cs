@@ -54,7 +54,7 @@ public sealed unsafe partial class Poller : IDisposable
     /// <summary>Ends a wait, or the next one.</summary>
     public void Wake()
     {
-        if (Interlocked.Exchange(ref _signalled, 1) != 0)
+        if (Volatile.Read(ref _disposed) || Interlocked.Exchange(ref _signalled, 1) != 0)
             return;
         var one = 1UL;
         _ = write(_wake, &one, 8);

@@ -178,18 +178,18 @@ public sealed class E1000e : IntelEthernet
         while (left > 0)
         {
             var at = ring + (ulong)(Register(Rdh) * DescriptorSize);
-            _ = Bus!.Memory.Read(at, descriptor[..8]);
+            _ = DmaSpace.Read(at, descriptor[..8]);
             var part = Math.Min(BufferSize, left);
             var bytes = Math.Min(part, frame.Length - done);
             if (BinaryPrimitives.ReadUInt64LittleEndian(descriptor) is not 0 and var buffer)
-                _ = Bus.Memory.Write(buffer, frame.Slice(done, bytes));
+                _ = DmaSpace.Write(buffer, frame.Slice(done, bytes));
             (done, left) = (done + bytes, left - part);
             descriptor.Clear();
             var status = RxDone | (left == 0 ? RxEnd | (uint)result.Status | ((uint)result.Errors << 24) : RxIgnoreChecksum);
             BinaryPrimitives.WriteUInt32LittleEndian(descriptor[8..], status);
             BinaryPrimitives.WriteUInt16LittleEndian(descriptor[12..], (ushort)part);
             BinaryPrimitives.WriteUInt16LittleEndian(descriptor[14..], left == 0 ? result.Vlan : (ushort)0);
-            _ = Bus.Memory.Write(at, descriptor);
+            _ = DmaSpace.Write(at, descriptor);
             Register(Rdh) = Register(Rdh) + 1 >= count ? 0 : Register(Rdh) + 1;
         }
 

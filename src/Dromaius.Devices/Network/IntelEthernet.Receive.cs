@@ -65,19 +65,19 @@ public abstract partial class IntelEthernet
         while (left > 0)
         {
             var at = ring + (ulong)(Register(Rdh) * DescriptorSize);
-            _ = Bus!.Memory.Read(at, descriptor);
+            _ = DmaSpace.Read(at, descriptor);
             var part = Math.Min(BufferSize, left);
             var bytes = Math.Min(part, frame.Length - done);
             var buffer = BinaryPrimitives.ReadUInt64LittleEndian(descriptor);
             if (buffer != 0)
-                _ = Bus.Memory.Write(buffer, frame.Slice(done, bytes));
+                _ = DmaSpace.Write(buffer, frame.Slice(done, bytes));
             (done, left) = (done + bytes, left - part);
             BinaryPrimitives.WriteUInt16LittleEndian(descriptor[8..], (ushort)part);
             BinaryPrimitives.WriteUInt16LittleEndian(descriptor[10..], 0);
             descriptor[12] = (byte)(RxDone | (left == 0 ? RxEnd | result.Status : RxIgnoreChecksum));
             descriptor[13] = left == 0 ? result.Errors : (byte)0;
             BinaryPrimitives.WriteUInt16LittleEndian(descriptor[14..], left == 0 ? result.Vlan : (ushort)0);
-            _ = Bus.Memory.Write(at + 8, descriptor[8..]);
+            _ = DmaSpace.Write(at + 8, descriptor[8..]);
             Register(Rdh) = Register(Rdh) + 1 >= count ? 0 : Register(Rdh) + 1;
         }
 

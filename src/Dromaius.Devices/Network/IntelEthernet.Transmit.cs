@@ -60,7 +60,7 @@ public abstract partial class IntelEthernet
             }
 
             var at = ring + (ulong)(Register(Tdh) * DescriptorSize);
-            _ = Bus!.Memory.Read(at, descriptor);
+            _ = DmaSpace.Read(at, descriptor);
             if (!_isStalled)
                 Take(descriptor);
             var end = (descriptor[11] & CmdEnd) != 0 && !IsContext(descriptor);
@@ -75,7 +75,7 @@ public abstract partial class IntelEthernet
             _isStalled = false;
             if ((descriptor[11] & (CmdReport | CmdReportPacket)) != 0)
             {
-                _ = Bus.Memory.Write(at + 12, [(byte)(descriptor[12] | StatusDone)]);
+                _ = DmaSpace.Write(at + 12, [(byte)(descriptor[12] | StatusDone)]);
                 causes |= CauseTxWritten;
             }
 
@@ -130,7 +130,7 @@ public abstract partial class IntelEthernet
             length = 0;
         }
 
-        _ = Bus!.Memory.Read(address, _frame.AsSpan(_frameLength, length));
+        _ = DmaSpace.Read(address, _frame.AsSpan(_frameLength, length));
         _frameLength += length;
         if ((command & (CmdEnd | CmdVlan)) == (CmdEnd | CmdVlan) && (Register(Ctrl) & CtrlVlan) != 0)
             _vlan = BinaryPrimitives.ReadUInt16LittleEndian(d[14..]);

@@ -27,7 +27,7 @@ public sealed class Pcnet : PciFunction, IPciNic
     private readonly MacAddress _mac;
     private int _address, _transmitLength;
     private uint _receiveRing, _transmitRing, _initBlock;
-    private int _receiveCount, _transmitCount, _receiveIndex, _transmitIndex;
+    private int _receiveCount = 1, _transmitCount = 1, _receiveIndex, _transmitIndex;
     private readonly Clock _clock;
     private readonly Core.Time.Timer _retry;
     private bool _isStalled, _isTransmitting;
@@ -283,7 +283,7 @@ public sealed class Pcnet : PciFunction, IPciNic
         Span<byte> block = stackalloc byte[28];
         if (IsWide)
         {
-            _ = Bus!.Memory.Read(_initBlock, block);
+            _ = DmaSpace.Read(_initBlock, block);
             _csr[15] = BinaryPrimitives.ReadUInt16LittleEndian(block);
             _receiveCount = 1 << Math.Min(block[2] >> 4, 9);
             _transmitCount = 1 << Math.Min(block[3] >> 4, 9);
@@ -294,7 +294,7 @@ public sealed class Pcnet : PciFunction, IPciNic
         else
         {
             var at = _initBlock & 0xFF_FFFF;
-            _ = Bus!.Memory.Read(at, block[..24]);
+            _ = DmaSpace.Read(at, block[..24]);
             _csr[15] = BinaryPrimitives.ReadUInt16LittleEndian(block);
             SetAddresses(block[2..]);
             var receive = BinaryPrimitives.ReadUInt32LittleEndian(block[16..]);
@@ -331,13 +331,13 @@ public sealed class Pcnet : PciFunction, IPciNic
         if (!IsWide)
         {
             var at = ring + (uint)(8 * index);
-            _ = Bus!.Memory.Read(at, d[..8]);
+            _ = DmaSpace.Read(at, d[..8]);
             var low = BinaryPrimitives.ReadUInt32LittleEndian(d);
             return (at, low & 0xFF_FFFF, 4096 - (BinaryPrimitives.ReadUInt16LittleEndian(d[4..]) & 0xFFF), low & 0xFF00_0000);
         }
 
         var place = ring + (uint)(16 * index);
-        _ = Bus!.Memory.Read(place, d);
+        _ = DmaSpace.Read(place, d);
         var status = BinaryPrimitives.ReadUInt32LittleEndian(d[4..]);
         // Style 3 has the address behind the status and the count.
         var buffer = BinaryPrimitives.ReadUInt32LittleEndian(d[((_bcr[20] & 0xFF) == 3 ? 8 : 0)..]);
@@ -353,21 +353,21 @@ public sealed class Pcnet : PciFunction, IPciNic
             if (received is { } n)
             {
                 BinaryPrimitives.WriteUInt16LittleEndian(word, (ushort)n);
-                _ = Bus!.Memory.Write(at + 6, word[..2]);
+                _ = DmaSpace.Write(at + 6, word[..2]);
             }
 
-            _ = Bus!.Memory.Write(at + 3, [(byte)(status >> 24)]);
+            _ = DmaSpace.Write(at + 3, [(byte)(status >> 24)]);
             return;
         }
 
         if (received is { } count)
         {
             BinaryPrimitives.WriteUInt32LittleEndian(word, (uint)count);
-            _ = Bus!.Memory.Write(at + ((_bcr[20] & 0xFF) == 3 ? 0u : 8u), word);
+            _ = DmaSpace.Write(at + ((_bcr[20] & 0xFF) == 3 ? 0u : 8u), word);
         }
 
         BinaryPrimitives.WriteUInt16LittleEndian(word, (ushort)(status >> 16));
-        _ = Bus!.Memory.Write(at + 6, word[..2]);
+        _ = DmaSpace.Write(at + 6, word[..2]);
     }
 
     private void Transmit()
@@ -383,7 +383,7 @@ public sealed class Pcnet : PciFunction, IPciNic
             if ((status & First) != 0)
                 _transmitLength = 0;
             length = Math.Min(length, _frame.Length - _transmitLength);
-            _ = Bus!.Memory.Read(buffer, _frame.AsSpan(_transmitLength, length));
+            _ = DmaSpace.Read(buffer, _frame.AsSpan(_transmitLength, length));
             if ((status & Last) != 0)
             {
                 if (!TrySend(_frame.AsSpan(0, _transmitLength + length)))
@@ -446,9 +446,9 @@ public sealed class Pcnet : PciFunction, IPciNic
             var (at, buffer, size, status) = ReadDescriptor(_receiveRing, _receiveIndex);
             var part = Math.Min(size, left);
             var bytes = Math.Min(part, Math.Max(frame.Length - done, 0));
-            _ = Bus!.Memory.Write(buffer, frame.Slice(Math.Min(done, frame.Length), bytes));
+            _ = DmaSpace.Write(buffer, frame.Slice(Math.Min(done, frame.Length), bytes));
             if (part > bytes)
-                _ = Bus.Memory.Write(buffer + (uint)bytes, padding[..(part - bytes)]);
+                _ = DmaSpace.Write(buffer + (uint)bytes, padding[..(part - bytes)]);
             done += part;
             left -= part;
             status &= ~(Own | Failed | First | Last | BufferError);

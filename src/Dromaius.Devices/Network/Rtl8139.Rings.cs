@@ -63,9 +63,9 @@ public sealed partial class Rtl8139
     private void Put(ReadOnlySpan<byte> bytes, int size, bool wraps)
     {
         var first = wraps ? Math.Min(bytes.Length, Math.Max(size - _ringIndex, 0)) : bytes.Length;
-        _ = Bus!.Memory.Write(Dword(RbStart) + (uint)_ringIndex, bytes[..first]);
+        _ = DmaSpace.Write(Dword(RbStart) + (uint)_ringIndex, bytes[..first]);
         if (first < bytes.Length)
-            _ = Bus.Memory.Write(Dword(RbStart), bytes[first..]);
+            _ = DmaSpace.Write(Dword(RbStart), bytes[first..]);
         _ringIndex += bytes.Length;
         if (wraps && _ringIndex >= size)
             _ringIndex -= size;
@@ -75,7 +75,7 @@ public sealed partial class Rtl8139
     {
         var at = Qword(RdsarLow) + (ulong)(_rxIndex * CplusDescriptor);
         Span<byte> descriptor = stackalloc byte[CplusDescriptor];
-        _ = Bus!.Memory.Read(at, descriptor);
+        _ = DmaSpace.Read(at, descriptor);
         var control = BinaryPrimitives.ReadUInt32LittleEndian(descriptor);
         if ((control & DescriptorOwn) == 0)
         {
@@ -104,18 +104,18 @@ public sealed partial class Rtl8139
         }
 
         var buffer = BinaryPrimitives.ReadUInt64LittleEndian(descriptor[8..]);
-        _ = Bus.Memory.Write(buffer, frame);
+        _ = DmaSpace.Write(buffer, frame);
         Span<byte> rest = stackalloc byte[LeastFrame + CrcLength];
         rest.Clear();
         BinaryPrimitives.WriteUInt32LittleEndian(rest[(length - frame.Length)..], EthernetCrc.Little(frame));
-        _ = Bus.Memory.Write(buffer + (uint)frame.Length, rest[..(length - frame.Length + CrcLength)]);
+        _ = DmaSpace.Write(buffer + (uint)frame.Length, rest[..(length - frame.Length + CrcLength)]);
         var to = MacAddress.Read(frame);
         var status = (control & DescriptorEnd) | DescriptorFirst | DescriptorLast | (uint)(length + CrcLength)
             | (to == MacAddress.Broadcast ? 1u << 25 : to.IsGroup ? 1u << 27 : 1u << 26);
         BinaryPrimitives.WriteUInt32LittleEndian(descriptor[4..], tag);
         BinaryPrimitives.WriteUInt32LittleEndian(descriptor, status);
-        _ = Bus.Memory.Write(at + 4, descriptor[4..8]);
-        _ = Bus.Memory.Write(at, descriptor[..4]);
+        _ = DmaSpace.Write(at + 4, descriptor[4..8]);
+        _ = DmaSpace.Write(at, descriptor[..4]);
         _rxIndex = (control & DescriptorEnd) != 0 || _rxIndex + 1 >= MaxDescriptors ? 0 : _rxIndex + 1;
         SetStatus(IsrRxOk);
         return true;
@@ -133,6 +133,10 @@ public sealed partial class Rtl8139
 
     private void TransmitAll()
     {
+        // Not again from within: a looped frame may be received into our own registers.
+        if (_isTransmitting)
+            return;
+        _isTransmitting = true;
         for (var i = 0; i < 4 && !_isStalled; i++)
         {
             var status = Dword(Tsd0 + (4 * _txIndex));
@@ -140,15 +144,16 @@ public sealed partial class Rtl8139
                 break;
             var length = (int)(status & 0x1FFF);
             if (IsBusMaster)
-                _ = Bus!.Memory.Read(Dword(Tsad0 + (4 * _txIndex)), _frame.AsSpan(0, length));
+                _ = DmaSpace.Read(Dword(Tsad0 + (4 * _txIndex)), _frame.AsSpan(0, length));
             if (!TrySend(_frame.AsSpan(0, length), default))
-                return;
+                break;
             Set32(Tsd0 + (4 * _txIndex), status | TsdOwn | TsdOk);
             _txIndex = (_txIndex + 1) & 3;
             SetStatus(IsrTxOk);
         }
 
-        if ((Word(CplusCommand) & CplusTransmit) != 0)
+        _isTransmitting = false;
+        if (!_isStalled && (Word(CplusCommand) & CplusTransmit) != 0)
             TransmitCplus();
     }
 
@@ -177,14 +182,14 @@ public sealed partial class Rtl8139
         for (var n = 0; n < 4 * MaxDescriptors; n++)
         {
             var at = Qword(TnpdsLow) + (ulong)(_cplusIndex * CplusDescriptor);
-            _ = Bus!.Memory.Read(at, descriptor);
+            _ = DmaSpace.Read(at, descriptor);
             var control = BinaryPrimitives.ReadUInt32LittleEndian(descriptor);
             if ((control & DescriptorOwn) == 0)
                 break;
             if ((control & DescriptorFirst) != 0)
                 (_cplusLength, _cplusFlags) = (0, control);
             var length = (int)Math.Min(control & 0xFFFF, (uint)(_frame.Length - _cplusLength));
-            _ = Bus.Memory.Read(BinaryPrimitives.ReadUInt64LittleEndian(descriptor[8..]), _frame.AsSpan(_cplusLength, length));
+            _ = DmaSpace.Read(BinaryPrimitives.ReadUInt64LittleEndian(descriptor[8..]), _frame.AsSpan(_cplusLength, length));
             if ((control & DescriptorLast) != 0)
             {
                 var whole = _cplusLength + length;
@@ -200,7 +205,7 @@ public sealed partial class Rtl8139
             else
                 _cplusLength += length;
             BinaryPrimitives.WriteUInt32LittleEndian(descriptor, control & ~DescriptorOwn);
-            _ = Bus.Memory.Write(at, descriptor[..4]);
+            _ = DmaSpace.Write(at, descriptor[..4]);
             _cplusIndex = (control & DescriptorEnd) != 0 || _cplusIndex + 1 >= MaxDescriptors ? 0 : _cplusIndex + 1;
             sent = true;
         }

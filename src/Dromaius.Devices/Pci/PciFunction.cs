@@ -62,7 +62,19 @@ public abstract class PciFunction : Device
     }
 
     /// <summary>The bus it sits on; null until plugged.</summary>
-    public PciBus? Bus { get; internal set; }
+    public PciBus? Bus
+    {
+        get;
+        internal set
+        {
+            field = value;
+            if (value != null)
+                DmaSpace = value.Memory;
+        }
+    }
+
+    /// <summary>Memory as its transfers see it; still there when a transfer of its own took the function off the bus.</summary>
+    public AddressSpace DmaSpace { get; private set; } = null!;
 
     /// <summary>Slot times 8 plus function.</summary>
     public int Devfn { get; internal set; } = -1;

@@ -57,7 +57,7 @@ public sealed partial class Nvme : PciFunction
 
     private long Blocks => _backend.Length / BlockSize;
 
-    private AddressSpace Memory => Bus!.Memory;
+    private AddressSpace Memory => DmaSpace;
 
     protected internal override void OnPlugged()
     {

@@ -45,8 +45,8 @@ internal sealed class GuestRing(AddressSpace space)
             return;
         }
 
-        ram.NoteWrite(_offset + (uint)at, 2);
         BinaryPrimitives.WriteUInt16LittleEndian(ram.Span(_offset + (uint)at, 2), value);
+        ram.NoteWrite(_offset + (uint)at, 2);
     }
 
     public void Write(int at, ReadOnlySpan<byte> from)
@@ -57,8 +57,8 @@ internal sealed class GuestRing(AddressSpace space)
             return;
         }
 
-        ram.NoteWrite(_offset + (uint)at, (ulong)from.Length);
         from.CopyTo(ram.Span(_offset + (uint)at, from.Length));
+        ram.NoteWrite(_offset + (uint)at, (ulong)from.Length);
     }
 
     /// <summary>The RAM, if all of the run is in one piece of it that can be written.</summary>

@@ -85,11 +85,23 @@ public abstract class VirtioDevice : Device
     {
     }
 
+    private bool _handling;
+
     /// <summary>The driver rang a queue's doorbell.</summary>
     public void Kick(int queue)
     {
-        if ((uint)queue < (uint)_queues.Count && IsRunning && _queues[queue].IsEnabled)
+        // A doorbell that the device's own writes ring (buffers or interrupts aimed at it) is not heard: the stack has an end.
+        if (_handling || (uint)queue >= (uint)_queues.Count || !IsRunning || !_queues[queue].IsEnabled)
+            return;
+        _handling = true;
+        try
+        {
             HandleQueue(_queues[queue]);
+        }
+        finally
+        {
+            _handling = false;
+        }
     }
 
     /// <summary>Looks at all queues: the driver may have filled them before it could be heard.</summary>
@@ -121,6 +133,13 @@ public abstract class VirtioDevice : Device
         Status = (byte)(status | (Status & StatusNeedsReset));
         if (started)
         {
+            // The lengths of a queue's areas depend on the features, which are final now.
+            foreach (var queue in _queues)
+            {
+                if (queue.IsEnabled)
+                    queue.Enable();
+            }
+
             OnStarted();
             KickAll();
         }

@@ -254,8 +254,9 @@ public sealed class Virtqueue
         _descriptors.Read(index * DescriptorSize, descriptor);
         var (address, length, flags, next) = Split(descriptor);
         var indirect = 0UL;
+        var isIndirect = (flags & FlagIndirect) != 0;
         var limit = Size;
-        if ((flags & FlagIndirect) != 0)
+        if (isIndirect)
         {
             if (length == 0 || length % DescriptorSize != 0 || (flags & FlagNext) != 0)
             {
@@ -270,7 +271,7 @@ public sealed class Virtqueue
 
         for (var count = 0; ; count++)
         {
-            if (count >= limit || (flags & FlagIndirect) != 0 || !AddPart(element, address, length, flags))
+            if (count >= limit || count >= MaxParts || (flags & FlagIndirect) != 0 || !AddPart(element, address, length, flags))
             {
                 _device.Break($"queue {Index}: bad chain of descriptors");
                 return false;
@@ -284,7 +285,7 @@ public sealed class Virtqueue
                 return false;
             }
 
-            if (indirect != 0)
+            if (isIndirect)
                 (address, length, flags, next) = Indirect(indirect, next, descriptor);
             else
             {
@@ -304,10 +305,12 @@ public sealed class Virtqueue
         (BinaryPrimitives.ReadUInt64LittleEndian(d), BinaryPrimitives.ReadUInt32LittleEndian(d[8..]),
             BinaryPrimitives.ReadUInt16LittleEndian(d[12..]), BinaryPrimitives.ReadUInt16LittleEndian(d[14..]));
 
+    /// <summary>Buffers of one request.</summary>
+    private const int MaxParts = 1024;
+
     /// <summary>Adds one buffer; readable ones come first, and lengths and counts are bounded.</summary>
     private static bool AddPart(VirtqueueElement element, ulong address, uint length, ushort flags)
     {
-        const int MaxParts = 1024;
         const long MaxBytes = 1L << 30;
         var writable = (flags & FlagWrite) != 0;
         if ((!writable && element.HasWritable) || length > int.MaxValue || element.Count >= MaxParts
@@ -401,7 +404,7 @@ public sealed class Virtqueue
         {
             _ = _device.Memory.Read(table + (ulong)(i * DescriptorSize), descriptor);
             var (address, size, _, flags) = Split(descriptor);
-            if (!AddPart(element, address, size, flags))
+            if (i >= MaxParts || !AddPart(element, address, size, flags))
                 return false;
         }
 

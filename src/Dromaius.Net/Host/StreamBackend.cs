@@ -91,7 +91,7 @@ internal sealed class StreamBackend : ThreadedBackend
         }
         catch (Exception e) when (e is SocketException or ObjectDisposedException)
         {
-            _peer = null;
+            _ = Interlocked.CompareExchange(ref _peer, null, peer);
         }
     }
 

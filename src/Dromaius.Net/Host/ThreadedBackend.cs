@@ -54,7 +54,8 @@ internal abstract class ThreadedBackend : NetEndpoint
     {
         if (!_out.TryAdd(frame, offload))
         {
-            _refused = true;
+            Volatile.Write(ref _refused, true);
+            _queued.Set(); // the thread may have emptied it meanwhile
             return false;
         }
 
@@ -86,14 +87,21 @@ internal abstract class ThreadedBackend : NetEndpoint
             {
                 Write(frame, offload);
                 _out.Remove();
-                if (!_refused || !_out.IsHalfEmpty)
-                    continue;
-                lock (_machineLock)
-                {
-                    _refused = false;
-                    ReadyForMore();
-                }
+                Resume();
             }
+
+            Resume();
+        }
+    }
+
+    private void Resume()
+    {
+        if (!Volatile.Read(ref _refused) || !_out.IsHalfEmpty)
+            return;
+        lock (_machineLock)
+        {
+            _refused = false;
+            ReadyForMore();
         }
     }
 

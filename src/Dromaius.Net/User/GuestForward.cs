@@ -227,7 +227,16 @@ internal static class GuestForward
         public void Receive(ReadOnlySpan<byte> bytes)
         {
             if (_queue is { IsAddingCompleted: false } queue)
-                _ = queue.TryAdd(bytes.ToArray());
+            {
+                try
+                {
+                    _ = queue.TryAdd(bytes.ToArray());
+                }
+                catch (InvalidOperationException)
+                {
+                    // The connection ended just now.
+                }
+            }
         }
 
         public void OnEvent(CharEvent e)

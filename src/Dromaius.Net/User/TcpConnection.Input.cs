@@ -50,7 +50,7 @@ internal sealed partial class TcpConnection
             var old = _receiveNext - sequence;
             if (old > data.Length || (old == data.Length && !fin))
             {
-                _ackNow = data.Length > 0 || fin || sequence + 1 == _receiveNext;
+                _ackNow |= data.Length > 0 || fin || sequence + 1 == _receiveNext;
                 data = default;
                 fin = false;
             }

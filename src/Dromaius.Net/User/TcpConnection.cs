@@ -306,6 +306,7 @@ internal sealed partial class TcpConnection : ISocketOwner
             {
                 SendReset();
                 Close(abort: true);
+                return;
             }
         }
     }

@@ -139,7 +139,7 @@ internal sealed class TftpServer(UserStack stack) : IDisposable
             else
                 SendBlock(session, session.Block);
         }
-        else if ((ushort)(block + 1) == last)
+        else if (session.Block > 0 && (ushort)(block + 1) == last)
             SendBlock(session, session.Block - 1);
     }
 

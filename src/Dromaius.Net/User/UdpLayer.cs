@@ -174,6 +174,8 @@ internal sealed class UdpLayer(UserStack stack) : IDisposable
             _flows.Add(key, flow);
         }
 
+        if (!flow.MayAnswer(new HostEndpoint(packet.Destination, port)))
+            return;
         flow.Expires = stack.Now + (port == Protocol.PortDns ? DnsMilliseconds : IdleMilliseconds);
         NextDeadline = Math.Min(NextDeadline, flow.Expires);
         flow.Virtual = packet.Destination;
@@ -227,9 +229,23 @@ internal sealed class UdpLayer(UserStack stack) : IDisposable
         public bool IsForward { get; init; }
         public long Expires { get; set; }
 
+        /// <summary>Who wrote to a forward of a restricted network: only they are answered.</summary>
+        private HashSet<HostEndpoint>? _askers;
+
         /// <summary>Whom the guest wrote to last.</summary>
         public UInt128 Virtual { get; set; }
         public HostEndpoint Remote { get; set; }
+
+        public bool MayAnswer(HostEndpoint asker) => !_stack.Settings.Restrict || _askers?.Contains(asker) == true;
+
+        private void NoteAsker(HostEndpoint asker)
+        {
+            const int maxAskers = 256;
+            _askers ??= [];
+            if (_askers.Count >= maxAskers)
+                _askers.Clear();
+            _askers.Add(asker);
+        }
 
         public void OnEvents(PollEvents events)
         {
@@ -275,6 +291,8 @@ internal sealed class UdpLayer(UserStack stack) : IDisposable
         {
             // Answers come from whom the guest asked, whatever that stands for on the host.
             var source = Virtual != 0 && _stack.ToHost(Virtual, from.Port) == from ? Virtual : _stack.FromHost(from.Address);
+            if (_stack.Settings.Restrict)
+                NoteAsker(new HostEndpoint(source, from.Port));
             if (IsEcho)
             {
                 var message = datagram.Slice(Protocol.UdpHeader, length);

@@ -17,6 +17,9 @@ public sealed class UserBackend : NetEndpoint
     private readonly Lock _stackGate = new();
     private readonly Thread _thread;
     private bool _refused;
+
+    /// <summary>A fault ended the thread.</summary>
+    private volatile bool _dead;
     private bool _guestBusy;
     private OffloadFeatures _guestAccepts;
     private volatile bool _stop;
@@ -58,9 +61,12 @@ public sealed class UserBackend : NetEndpoint
 
     protected internal override bool Receive(ReadOnlySpan<byte> frame, in FrameOffload offload)
     {
+        if (_dead)
+            return true; // lost, as on a wire
         if (!_in.TryAdd(frame, offload))
         {
-            _refused = true;
+            Volatile.Write(ref _refused, true);
+            _poller.Wake(); // the thread may have emptied it meanwhile
             return false;
         }
 
@@ -71,7 +77,8 @@ public sealed class UserBackend : NetEndpoint
     protected internal override void OnPeerReady()
     {
         Volatile.Write(ref _guestBusy, false);
-        _poller.Wake();
+        if (!_dead)
+            _poller.Wake();
     }
 
     protected internal override void OnLinkChanged() => OnPeerReady();
@@ -114,6 +121,7 @@ public sealed class UserBackend : NetEndpoint
         {
             // A fault of ours ends the network, not the machine.
             GuestLog.Write($"netdev {Name}: {e}");
+            _dead = true;
         }
 
         Release();

@@ -44,7 +44,7 @@ public sealed class Ahci : PciFunction
 
     public AhciPort[] Ports { get; } = new AhciPort[PortCount];
 
-    internal AddressSpace Memory => Bus!.Memory;
+    internal AddressSpace Memory => DmaSpace;
 
     public override void Reset()
     {

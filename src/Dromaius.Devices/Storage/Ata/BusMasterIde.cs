@@ -84,7 +84,7 @@ public sealed class BusMasterIde
             return;
         }
 
-        var memory = new DmaBuffer(_function.Bus!.Memory, _toHost);
+        var memory = new DmaBuffer(_function.DmaSpace, _toHost);
         Collect(memory, _length);
         if (memory.Length == 0)
         {
@@ -106,7 +106,7 @@ public sealed class BusMasterIde
             {
                 if (_entryLast || _next >= TableSize)
                     return;
-                _ = _function.Bus!.Memory.Read(_table + (uint)_next, entry);
+                _ = _function.DmaSpace.Read(_table + (uint)_next, entry);
                 _next += EntrySize;
                 _entryAddress = BinaryPrimitives.ReadUInt32LittleEndian(entry) & ~1u;
                 var word = BinaryPrimitives.ReadUInt32LittleEndian(entry[4..]);

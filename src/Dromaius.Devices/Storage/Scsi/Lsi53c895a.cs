@@ -90,7 +90,7 @@ public sealed partial class Lsi53c895a : PciFunction
     public override string TypeName => "lsi53c895a";
     public ScsiBus ScsiBus { get; }
 
-    private AddressSpace Memory => Bus!.Memory;
+    private AddressSpace Memory => DmaSpace;
 
     public override void Reset()
     {
