@@ -45,9 +45,11 @@ public sealed class BlockBackend : IDisposable
     private readonly List<BlockRequest> _inFlight = [];
     private readonly List<BlockRequest> _held = [];
     private readonly object _busy = new();
-    private readonly Queue<BlockRequest> _throttled = new();
+
+    /// <summary>Reads, and everything else, that wait for their turn: a limit of one does not hold back the other.</summary>
+    private readonly Queue<BlockRequest>[] _throttled = [new(), new()];
     private readonly object _copying = new();
-    private Core.Time.Timer? _throttleTimer;
+    private readonly Core.Time.Timer?[] _throttleTimers = new Core.Time.Timer?[2];
     private ThrottleGroup? _throttle;
     private int _serving;
     private bool _readOnly;
@@ -109,10 +111,14 @@ public sealed class BlockBackend : IDisposable
         get => _throttle;
         set
         {
-            _throttleTimer?.Cancel();
             _throttle = value;
-            _throttleTimer = value?.Clock.CreateTimer(RunThrottled);
-            RunThrottled();
+            for (var i = 0; i < _throttled.Length; i++)
+            {
+                var direction = i;
+                _throttleTimers[i]?.Cancel();
+                _throttleTimers[i] = value?.Clock.CreateTimer(() => RunThrottled(direction));
+                RunThrottled(i);
+            }
         }
     }
 
@@ -133,29 +139,33 @@ public sealed class BlockBackend : IDisposable
             return;
         }
 
-        _throttled.Enqueue(request);
-        RunThrottled();
+        var direction = DirectionOf(request);
+        _throttled[direction].Enqueue(request);
+        RunThrottled(direction);
     }
 
+    private static int DirectionOf(BlockRequest request) => request.Operation == BlockOperation.Read ? 0 : 1;
+
     /// <summary>Starts what the limits allow, in order.</summary>
-    private void RunThrottled()
+    private void RunThrottled(int direction)
     {
-        while (_throttled.TryPeek(out var request))
+        var queue = _throttled[direction];
+        while (queue.TryPeek(out var request))
         {
-            var isWrite = request.Operation != BlockOperation.Read;
             if (_throttle is { } throttle)
             {
+                var isWrite = direction != 0;
                 var wait = throttle.WaitFor(isWrite);
                 if (wait > 0)
                 {
-                    _throttleTimer!.Arm(throttle.Clock.Now + wait);
+                    _throttleTimers[direction]!.Arm(throttle.Clock.Now + wait);
                     return;
                 }
 
                 throttle.Count(isWrite, request.Length);
             }
 
-            _ = _throttled.Dequeue();
+            _ = queue.Dequeue();
             Start(request);
         }
     }
@@ -163,12 +173,13 @@ public sealed class BlockBackend : IDisposable
     /// <summary>Takes a request out of those that wait for their turn.</summary>
     private bool TakeThrottled(BlockRequest request)
     {
-        if (!_throttled.Contains(request))
+        var queue = _throttled[DirectionOf(request)];
+        if (!queue.Contains(request))
             return false;
-        for (var n = _throttled.Count; n > 0; n--)
+        for (var n = queue.Count; n > 0; n--)
         {
-            if (_throttled.Dequeue() is var other && other != request)
-                _throttled.Enqueue(other);
+            if (queue.Dequeue() is var other && other != request)
+                queue.Enqueue(other);
         }
 
         return true;

@@ -57,6 +57,27 @@ public sealed class DriveTests : IDisposable
     }
 
     [Fact]
+    public void ALimitOfWritesLeavesReadsAlone()
+    {
+        var clock = new ManualClock();
+        var drive = new BlockBackend("d", _loop, new MemoryNode(new byte[1 << 20], false))
+        {
+            Throttle = new ThrottleGroup("g", clock) { Config = new ThrottleConfig { OperationsWrite = new ThrottleLimit(10, 0, 1) } },
+        };
+        var (read, written) = (0, 0);
+        for (var i = 0; i < 4; i++)
+        {
+            drive.Submit(new BlockRequest { Operation = BlockOperation.Write, Length = 512, Segments = [new byte[512]], Completed = _ => written++ });
+            drive.Submit(new BlockRequest { Operation = BlockOperation.Read, Length = 512, Segments = [new byte[512]], Completed = _ => read++ });
+        }
+
+        Until(() => read == 4 && written == 2);
+        clock.Advance(300_000_003);
+        Until(() => written == 4);
+        drive.Dispose();
+    }
+
+    [Fact]
     public void WaitingTransfersCanBeCancelledAndSetFree()
     {
         var clock = new ManualClock();

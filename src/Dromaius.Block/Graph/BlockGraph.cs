@@ -95,6 +95,13 @@ public sealed class BlockGraph : IDisposable
         return made;
     }
 
+    /// <summary>Takes back what <see cref="Attach"/> made of a node, for a device that came to nothing.</summary>
+    public void Detach(string name)
+    {
+        if (_unnamed.Find(b => b.Id == name) is { } backend)
+            Release(backend);
+    }
+
     /// <summary>Every backend, those without an id of their own as well.</summary>
     public IEnumerable<BlockBackend> AllBackends => _backends.Values.Concat(_unnamed);
 

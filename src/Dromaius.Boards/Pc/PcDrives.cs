@@ -105,11 +105,15 @@ internal sealed class PcDrives
         return drive;
     }
 
-    /// <summary>The device that took a drive could not be made after all.</summary>
+    /// <summary>The device that took a drive could not be made after all: an image of <c>-blockdev</c> is free again.</summary>
     public void GiveBack(string? id)
     {
-        if (id != null)
-            _ = _inUse.Remove(id);
+        if (id == null || !_inUse.Remove(id))
+            return;
+        if (_drives.TryGetValue(id, out var drive))
+            drive.Backend.DeviceName = null;
+        else
+            _blocks?.Detach(id);
     }
 
     /// <summary>The device of a drive is gone: a drive of <c>-drive</c> goes with it, an image of <c>-blockdev</c> is free again.</summary>

@@ -27,18 +27,29 @@ public sealed partial class PcMachine
         var id = option.Properties.FirstOrDefault(static p => p.Key == "id").Value;
         if (id != null && Devices.Any(d => d.Id == id))
             throw new UserErrorException($"Duplicate device ID '{id}'");
-        if (type.Bus == "SCSI")
+        var drive = option.Properties.FirstOrDefault(static p => p.Key == "drive").Value;
+        var wasTaken = drive != null && Drives.IsInUse(drive);
+        try
         {
-            PlugScsi(option);
-            return;
+            if (type.Bus == "SCSI")
+                PlugScsi(option);
+            else
+                PlugPci(option, type);
         }
+        catch (UserErrorException)
+        {
+            if (!wasTaken)
+                Drives.GiveBack(drive);
+            throw;
+        }
+    }
 
+    private void PlugPci(DeviceOption option, DeviceType type)
+    {
         var bus = FindPciBus(type.Name, option.Properties.FirstOrDefault(static p => p.Key == "bus").Value);
         if (!bus.IsHotPluggable || type.Category == DeviceCategory.Bridge)
             throw new UserErrorException($"Bus '{bus.Name}' does not support hotplugging");
         var buses = _scsiBuses.Count;
-        var drive = option.Properties.FirstOrDefault(static p => p.Key == "drive").Value;
-        var wasTaken = drive != null && Drives.IsInUse(drive);
         PciFunction function;
         try
         {
@@ -47,8 +58,6 @@ public sealed partial class PcMachine
         catch (UserErrorException)
         {
             _scsiBuses.RemoveRange(buses, _scsiBuses.Count - buses);
-            if (!wasTaken)
-                Drives.GiveBack(drive);
             throw;
         }
 

@@ -48,6 +48,7 @@ public sealed partial class PcMachine
     private void UnplugScsi(ScsiTarget unit)
     {
         unit.Bus?.Remove(unit);
+        unit.LetGo();
         Remove(unit);
         Drives.Release(unit.Backend);
     }

@@ -116,7 +116,7 @@ internal static class PcScsiTypes
         }
         catch (UserErrorException)
         {
-            ((PcMachine)a.Host).Drives.GiveBack(a.String("drive"));
+            unit.LetGo();
             throw;
         }
 

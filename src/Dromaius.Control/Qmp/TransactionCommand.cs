@@ -103,7 +103,12 @@ internal sealed class TransactionCommand
 
     private static void TakeBack(BlockGraph graph, BlockBackend backend, BlockNode node, BlockNode overlay)
     {
-        backend.ReplaceNode(node.Retain());
+        backend.ReplaceNode(node);
+        // The overlay gives up its reference to the image below, which the drive takes over.
+        if (overlay is IBackingChange change)
+            change.SetBacking(null);
+        else
+            _ = node.Retain();
         try
         {
             if (node.IsReadOnly && !overlay.IsReadOnly)

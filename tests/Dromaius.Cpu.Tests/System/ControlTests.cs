@@ -62,6 +62,7 @@ public sealed unsafe class ControlTests : IDisposable
     [InlineData(0xC0000103u, 5UL)]
     [InlineData(0x1A0u, 0x400C51889UL)]
     [InlineData(0x400u, ulong.MaxValue)]
+    [InlineData(0x410u, 0xFFFFFFFFFFFFFBFFUL)]
     [InlineData(0x402u, ulong.MaxValue)]
     public void MsrRoundTrips(uint index, ulong value)
     {
@@ -76,14 +77,25 @@ public sealed unsafe class ControlTests : IDisposable
     [InlineData(0x175u, 0x8000000000000000UL)]
     [InlineData(0x277u, 0x02UL)]
     [InlineData(0xC0000080u, 0x2UL)]
-    [InlineData(0x12345u, 0UL)]
     [InlineData(0x401u, 1UL)]
-    [InlineData(0x480u, 0UL)]
+    [InlineData(0x830u, 0UL)]
     public void RefusedMsrs(uint index, ulong value)
     {
         _m.EnterProtected();
         _m.WriteMsr(index, value);
         Assert.Equal((13, 0u), (_m.Fault, _m.Error));
+    }
+
+    /// <summary>Systems that read the inner registers of real processors do not expect #GP.</summary>
+    [Theory]
+    [InlineData(0x12345u)]
+    [InlineData(0xCDu)]
+    public void UnknownMsrsTakeNothing(uint index)
+    {
+        _m.EnterProtected();
+        _m.WriteMsr(index, 7);
+        Assert.Equal(-1, _m.Fault);
+        Assert.Equal(0UL, _m.ReadMsr(index));
     }
 
     [Fact]

@@ -61,7 +61,7 @@ public sealed unsafe partial class X86Cpu
         var index = (uint)State->Gpr[1];
         if (!TryReadMsr(index, out var value))
         {
-            GuestLog.GuestError("x86", $"RDMSR of unknown register 0x{index:x}");
+            GuestLog.GuestError("x86", $"RDMSR of register 0x{index:x} refused");
             throw Gp();
         }
 
@@ -133,8 +133,21 @@ public sealed unsafe partial class X86Cpu
         if (found is null && index is >= 0x800 and <= 0x8FF && Apic is { } apic && Model.Has(X86Feature.X2Apic))
             return apic.TryReadMsr(index, out value);
         value = found.GetValueOrDefault();
-        return found.HasValue;
+        if (found.HasValue)
+            return true;
+        if (BelongsToFeature(index))
+            return false;
+        GuestLog.GuestError("x86", $"RDMSR of unknown register 0x{index:x} gives 0");
+        return true;
     }
+
+    /// <summary>
+    /// Registers that processors without their feature lack: #GP tells so. Others belong to real processors' inner workings, which
+    /// systems read without expecting #GP on a model that has them; they read as zero and take no value.
+    /// </summary>
+    private static bool BelongsToFeature(uint index) => index is 0x3B or 0x48 or 0x49 or 0x9E or 0xFE or (>= 0x174 and <= 0x176)
+        or (>= 0x200 and <= 0x2FF) or 0x6E0 or (>= 0x800 and <= 0x8FF) or 0xDA0 or (>= 0xC0000080 and <= 0xC0000084)
+        or (>= 0xC0000100 and <= 0xC0000103);
 
     /// <summary>Writes a model-specific register; false where WRMSR raises #GP.</summary>
     public bool TryWriteMsr(uint index, ulong value)
@@ -204,8 +217,8 @@ public sealed unsafe partial class X86Cpu
             case 0x277 when Model.Has(X86Feature.Pat):
                 return WritePat(value);
             case >= 0x400 and < 0x400 + (MachineCheckBanks * 4):
-                // Control registers take all or nothing, status registers can only be cleared.
-                if (value != 0 && ((index & 3) == 1 || ((index & 3) == 0 && value != ulong.MaxValue)))
+                // Status registers can only be cleared. Systems leave single bits of control registers out (AMD's bank 4, bit 10).
+                if (value != 0 && (index & 3) == 1)
                     return false;
                 _machineCheck[index - 0x400] = value;
                 return true;
@@ -249,8 +262,13 @@ public sealed unsafe partial class X86Cpu
                     return false;
                 State->TscAux = value;
                 return true;
+            case >= 0xC0010000 and <= 0xC0011FFF when Model.IsAmd:
+                return true;
             default:
-                return index is >= 0xC0010000 and <= 0xC0011FFF && Model.IsAmd;
+                if (BelongsToFeature(index))
+                    return false;
+                GuestLog.GuestError("x86", $"WRMSR of 0x{value:x} to unknown register 0x{index:x} dropped");
+                return true;
         }
     }
 

@@ -231,6 +231,9 @@ public sealed unsafe partial class X86Cpu
                 return false;
         }
 
+        // Firmware calls ROMs in real mode that reach beyond 64 KiB with 32-bit addresses and counts on nobody looking: emulators do not.
+        if (offset > 0xFFFF && !ProtectedMode)
+            return true;
         return IsInLimit(s, offset, size);
     }
 

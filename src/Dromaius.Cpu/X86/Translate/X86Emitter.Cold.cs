@@ -7,9 +7,6 @@ public sealed partial class X86Emitter
 {
     private enum ColdKind : byte
     {
-        /// <summary>Raises #SS(0) or #GP(0) by segment.</summary>
-        LimitFault,
-
         /// <summary>Full check of the memory operand.</summary>
         Operand,
 
@@ -97,9 +94,6 @@ public sealed partial class X86Emitter
             B.InsnStart(Rip);
             switch (path.Kind)
             {
-                case ColdKind.LimitFault:
-                    EmitRaise(path.Segment == Seg.Ss ? 12 : 13, 0);
-                    break;
                 case ColdKind.DivideError:
                     EmitRaise(0);
                     break;

@@ -144,8 +144,8 @@ public sealed partial class X86Emitter
     // Checks.
 
     /// <summary>
-    /// Checks a range of a segment against its limit and type. In real and virtual-8086 mode only the limit matters and one compare
-    /// does it; elsewhere segments that are not plain (expand-up, writable) take a helper that knows all rules.
+    /// Checks a range of a segment against its limit and type: what is beyond the limit or in a segment that is not plain (expand-up,
+    /// writable) takes a helper that knows all rules. In real and virtual-8086 mode only the limit matters.
     /// </summary>
     private void CheckRange(Seg segment, Val offset, int size, bool write, ColdKind kind, long delta)
     {
@@ -153,18 +153,16 @@ public sealed partial class X86Emitter
             return;
         var limit = B.LdState(W.D, X86Layout.LimitOffset(segment));
         var last = size == 1 ? offset : B.Add(W.Q, offset, B.Const(size - 1));
-        if (IsRealLike)
-        {
-            B.BrCond(Cond.UGt, W.Q, last, limit, NewCold(ColdKind.LimitFault, -1, segment, size, write, delta));
-            return;
-        }
-
         var back = B.NewLabel();
         var cold = NewCold(kind, back, segment, size, write, delta);
         B.BrCond(Cond.UGt, W.Q, last, limit, cold);
-        var attributes = B.LdState(W.W, X86Layout.AttributesOffset(segment));
-        B.BrCond(Cond.Ne, W.D, B.And(W.D, attributes, B.Const(PlainDataMask)), B.Const(PlainData), cold);
-        B.BrCond(Cond.Ne, W.D, B.LdState(W.D, X86Layout.UnusableOffset(segment)), B.Const(0), cold);
+        if (!IsRealLike)
+        {
+            var attributes = B.LdState(W.W, X86Layout.AttributesOffset(segment));
+            B.BrCond(Cond.Ne, W.D, B.And(W.D, attributes, B.Const(PlainDataMask)), B.Const(PlainData), cold);
+            B.BrCond(Cond.Ne, W.D, B.LdState(W.D, X86Layout.UnusableOffset(segment)), B.Const(0), cold);
+        }
+
         PlaceLabel(back);
     }
 

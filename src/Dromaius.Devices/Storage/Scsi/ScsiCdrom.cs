@@ -23,7 +23,6 @@ public sealed partial class ScsiCdrom : ScsiTarget
     {
         Product = "DROMAIUS DVD-ROM";
         backend.IsRemovable = backend.HasTray = true;
-        backend.EjectRequested += () => _ejectRequested = true;
     }
 
     public override string TypeName => "scsi-cd";
@@ -54,6 +53,8 @@ public sealed partial class ScsiCdrom : ScsiTarget
     }
 
     protected override bool IgnoresAttention(byte code) => code is 0x46 or 0x4A;
+
+    protected override void OnEjectRequested() => _ejectRequested = true;
 
     protected override void OnMediumChanged()
     {

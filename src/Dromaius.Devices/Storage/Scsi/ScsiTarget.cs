@@ -20,6 +20,7 @@ public abstract class ScsiTarget : Device
     {
         Backend = backend;
         backend.MediumChanged += OnMediumChanged;
+        backend.EjectRequested += OnEjectRequested;
     }
 
     public BlockBackend Backend { get; }
@@ -59,6 +60,13 @@ public abstract class ScsiTarget : Device
 
     /// <summary>The bus; null behind a packet interface.</summary>
     public ScsiBus? Bus { get; internal set; }
+
+    /// <summary>Hears nothing of the drive any more: another unit may have it.</summary>
+    public void LetGo()
+    {
+        Backend.MediumChanged -= OnMediumChanged;
+        Backend.EjectRequested -= OnEjectRequested;
+    }
 
     public override void Reset() => Reset(ScsiSense.PowerOn);
 
@@ -211,6 +219,11 @@ public abstract class ScsiTarget : Device
     protected virtual bool IsRemovable => false;
 
     protected abstract void OnMediumChanged();
+
+    /// <summary>Somebody asks for the medium.</summary>
+    protected virtual void OnEjectRequested()
+    {
+    }
 
     /// <summary>The guest or the host changed the medium or its size: tells the controller, if it reports such things.</summary>
     protected void ReportChange(ScsiSense sense) => Bus?.ReportChange(this, sense);
