@@ -3,7 +3,7 @@ using System.Buffers.Binary;
 namespace Dromaius.Net;
 
 /// <summary>Does in software what an offload asks for: fills in checksums, cuts large TCP segments into ones that fit the link.</summary>
-internal static class Segmenter
+public static class Segmenter
 {
     private const int EthernetHeader = 14, VlanHeader = 4, Ipv4Header = 20, Ipv6Header = 40, TcpHeader = 20;
     private const byte Fin = 1, Psh = 8, Cwr = 0x80;
@@ -62,6 +62,43 @@ internal static class Segmenter
         }
 
         return true;
+    }
+
+    /// <summary>
+    /// Makes the headers of a large TCP packet say what it is before it is cut (lengths, the IP checksum, the pseudo header's sum in place of
+    /// the checksum) and tells how to cut it. The caller has checked that the headers lie in the frame.
+    /// </summary>
+    public static FrameOffload Prepare(Span<byte> frame, int network, int transport, int headerLength, int segmentSize)
+    {
+        if (segmentSize == 0)
+            return default;
+        var isIpv4 = frame[network] >> 4 == 4;
+        if (!isIpv4 && network + Ipv6Header > transport)
+            return default;
+        ulong sum;
+        if (isIpv4)
+        {
+            BinaryPrimitives.WriteUInt16BigEndian(frame[(network + 2)..], (ushort)(frame.Length - network));
+            BinaryPrimitives.WriteUInt16BigEndian(frame[(network + 10)..], 0);
+            BinaryPrimitives.WriteUInt16BigEndian(frame[(network + 10)..], Checksum.Of(frame[network..transport]));
+            sum = Checksum.PseudoHeader(frame.Slice(network + 12, 8), 6, frame.Length - transport);
+        }
+        else
+        {
+            BinaryPrimitives.WriteUInt16BigEndian(frame[(network + 4)..], (ushort)(frame.Length - network - Ipv6Header));
+            sum = Checksum.PseudoHeader(frame.Slice(network + 8, 32), 6, frame.Length - transport);
+        }
+
+        BinaryPrimitives.WriteUInt16BigEndian(frame[(transport + 16)..], Checksum.Fold(sum));
+        return new FrameOffload
+        {
+            NeedsChecksum = true,
+            ChecksumStart = (ushort)transport,
+            ChecksumOffset = 16,
+            Kind = frame.Length - headerLength <= segmentSize ? SegmentKind.None : isIpv4 ? SegmentKind.Tcp4 : SegmentKind.Tcp6,
+            SegmentSize = (ushort)segmentSize,
+            HeaderLength = (ushort)headerLength,
+        };
     }
 
     /// <summary>Writes the lengths and checksums of a TCP packet anew.</summary>

@@ -17,8 +17,8 @@ public sealed class NetworkTests : IDisposable
     [Fact]
     public async Task EveryAdapterTransfers()
     {
-        string[] models = ["virtio-net-pci", "e1000", "e1000e", "rtl8139", "ne2k_pci", "pcnet"];
-        string[] drivers = ["virtio_net", "e1000", "e1000e", "8139cp", "ne2k-pci", "pcnet32"];
+        string[] models = ["virtio-net-pci", "e1000", "e1000e", "rtl8139", "ne2k_pci", "pcnet", "vmxnet3"];
+        string[] drivers = ["virtio_net", "e1000", "e1000e", "8139cp", "ne2k-pci", "pcnet32", "vmxnet3"];
         var body = new byte[8 << 20];
         new Random(1).NextBytes(body);
         using var server = new HttpServer(body);

@@ -183,4 +183,31 @@ public sealed class StackTests
             list.Add((message[at], message[(at + 2)..(at + 2 + message[at + 1])]));
         return list;
     }
+
+    /// <summary>An acknowledgement of the block before the first is none.</summary>
+    [Fact]
+    public void TftpGoesOnAfterWrongAcknowledgements()
+    {
+        var folder = Directory.CreateTempSubdirectory("dromaius-tftp-").FullName;
+        File.WriteAllBytes(Path.Combine(folder, "file"), new byte[3000]);
+        using (var guest = new TestGuest(new UserNetSettings { TftpFolder = folder }))
+        {
+            Tftp("\0\u0001file\0octet\0blksize\01024\0"u8);
+            guest.Next(static f => IsTftp(f, 6));
+            Tftp([0, 4, 0xFF, 0xFF]);
+            Tftp([0, 4, 0, 0]);
+            var block = guest.Next(static f => IsTftp(f, 3));
+            Assert.Equal(1, block[14 + 20 + 8 + 3]);
+
+            void Tftp(ReadOnlySpan<byte> message)
+            {
+                guest.Send(TestGuest.Ipv4(17, TestGuest.Gateway, TestGuest.Udp(5000, 69, message)));
+                guest.Turn();
+            }
+        }
+
+        Directory.Delete(folder, recursive: true);
+
+        static bool IsTftp(byte[] frame, int opcode) => frame.Length > 44 && frame[23] == 17 && frame[42] == 0 && frame[43] == opcode;
+    }
 }

@@ -52,6 +52,9 @@ internal static class PcNetworkTypes
         PciNic("rtl8139", "Realtek RTL8139C+", "efi-rtl8139.rom", [], static (a, mac) => new Rtl8139(a.Host.VirtualClock, mac) { Id = a.Id }),
         PciNic("ne2k_pci", "NE2000 on PCI", "efi-ne2k_pci.rom", [], static (a, mac) => new Ne2000Pci(mac) { Id = a.Id }),
         PciNic("pcnet", "AMD PCnet-PCI II", "efi-pcnet.rom", [], static (a, mac) => new Pcnet(a.Host.VirtualClock, mac) { Id = a.Id }),
+        PciNic("vmxnet3", "VMWare Paravirtualized Ethernet v3", "efi-vmxnet3.rom",
+            [new("x-old-msi-offsets", PropertyKind.Bool, "off"), new("x-disable-pcie", PropertyKind.Bool, "off")],
+            static (a, mac) => new Vmxnet3(a.Host.VirtualClock, mac, PcDeviceTypes.BusOf(a).IsExpress && !a.Bool("x-disable-pcie")) { Id = a.Id }),
         new()
         {
             Name = "ne2k_isa", Bus = "ISA", Description = "NE2000 on ISA", Category = DeviceCategory.Network,
@@ -149,7 +152,7 @@ internal static class PcNetworkTypes
     {
         var networks = Networks(a);
         var pairs = a.Bool("mq") ? Math.Clamp((int)a.Integer("queues"), 1, 128) : 1;
-        var device = new VirtioNet(a.Host.Memory, Mac(a, networks), pairs, QueueSize(a, "rx_queue_size"), QueueSize(a, "tx_queue_size"))
+        var device = new VirtioNet(a.Host.Memory, a.Host.VirtualClock, Mac(a, networks), pairs, QueueSize(a, "rx_queue_size"), QueueSize(a, "tx_queue_size"))
         {
             Mtu = (int)a.Integer("host_mtu"),
             Speed = a.IsSet("speed") && (long)a.Integer("speed") >= 0 ? (uint)a.Integer("speed") : null,

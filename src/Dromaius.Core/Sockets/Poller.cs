@@ -26,6 +26,7 @@ public sealed unsafe partial class Poller : IDisposable
     private readonly int _epoll = epoll_create1(CloseOnExec);
     private readonly int _wake = eventfd(0, NonBlocking | CloseOnExec);
     private readonly Event[] _events = new Event[MaxEvents];
+    private readonly Lock _closing = new();
     private int _signalled;
     private bool _disposed;
 
@@ -54,10 +55,15 @@ public sealed unsafe partial class Poller : IDisposable
     /// <summary>Ends a wait, or the next one.</summary>
     public void Wake()
     {
-        if (Volatile.Read(ref _disposed) || Interlocked.Exchange(ref _signalled, 1) != 0)
+        if (Interlocked.Exchange(ref _signalled, 1) != 0)
             return;
         var one = 1UL;
-        _ = write(_wake, &one, 8);
+        // The number of a closed descriptor may be another file's by now.
+        lock (_closing)
+        {
+            if (!_disposed)
+                _ = write(_wake, &one, 8);
+        }
     }
 
     /// <summary>Waits until something is ready, the time is over (negative: no limit) or <see cref="Wake"/> is called.</summary>
@@ -89,11 +95,14 @@ public sealed unsafe partial class Poller : IDisposable
 
     public void Dispose()
     {
-        if (_disposed)
-            return;
-        _disposed = true;
-        HostSocket.Close(_epoll);
-        HostSocket.Close(_wake);
+        lock (_closing)
+        {
+            if (_disposed)
+                return;
+            _disposed = true;
+            HostSocket.Close(_epoll);
+            HostSocket.Close(_wake);
+        }
     }
 
     // The kernel's structure is packed on x86-64 only.

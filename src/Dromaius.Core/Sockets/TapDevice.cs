@@ -1,6 +1,7 @@
 using System.Runtime.InteropServices;
 using System.Text;
 using Dromaius.Core.Errors;
+using Microsoft.Win32.SafeHandles;
 
 namespace Dromaius.Core.Sockets;
 
@@ -12,11 +13,11 @@ public sealed unsafe partial class TapDevice : IDisposable
     private const ulong AddBridgePort = 0x89A2, GetIndex = 0x8933, GetFlags = 0x8913, SetFlags = 0x8914;
     private const short FlagTap = 2, FlagNoInfo = 0x1000, FlagHeader = 0x4000, FlagUp = 1;
 
-    private int _fd;
+    private readonly SafeFileHandle _handle;
 
     private TapDevice(int fd, string name, bool hasHeader)
     {
-        _fd = fd;
+        _handle = new SafeFileHandle(fd, ownsHandle: true);
         Name = name;
         HasHeader = hasHeader;
     }
@@ -25,7 +26,7 @@ public sealed unsafe partial class TapDevice : IDisposable
 
     /// <summary>A virtio network header stands before each frame.</summary>
     public bool HasHeader { get; }
-    public int Fd => _fd;
+    public int Fd => (int)_handle.DangerousGetHandle();
 
     /// <summary>Opens or makes an interface.</summary>
     /// <param name="name">Its name; empty for one that the host chooses, with a %d for a number.</param>
@@ -60,22 +61,22 @@ public sealed unsafe partial class TapDevice : IDisposable
     public static TapDevice FromDescriptor(int fd, bool header) => new(fd, "", header);
 
     /// <summary>Says which of the things a header can leave undone are left undone on the way to us; false if the host refuses.</summary>
-    public bool SetOffloads(uint flags) => ioctl(_fd, SetOffload, (void*)(nuint)flags) == 0;
+    public bool SetOffloads(uint flags) => ioctl(Fd, SetOffload, (void*)(nuint)flags) == 0;
 
-    public void SetHeaderLength(int length) => _ = ioctl(_fd, SetHeaderSize, &length);
+    public void SetHeaderLength(int length) => _ = ioctl(Fd, SetHeaderSize, &length);
 
     /// <summary>A frame with its header; 0 or less when there is none.</summary>
     public int Read(Span<byte> into)
     {
         fixed (byte* p = into)
-            return (int)read(_fd, p, (nuint)into.Length);
+            return (int)read(_handle, p, (nuint)into.Length);
     }
 
     /// <summary>False when the host has no room now; errors lose the frame.</summary>
     public bool Write(ReadOnlySpan<byte> frame)
     {
         fixed (byte* p = frame)
-            return write(_fd, p, (nuint)frame.Length) >= 0 || Marshal.GetLastPInvokeError() != HostSocket.Eagain;
+            return write(_handle, p, (nuint)frame.Length) >= 0 || Marshal.GetLastPInvokeError() != HostSocket.Eagain;
     }
 
     /// <summary>Makes the interface a port of a bridge of the host and brings it up.</summary>
@@ -101,12 +102,8 @@ public sealed unsafe partial class TapDevice : IDisposable
             throw new UserErrorException($"failed to bring up the interface: {LastError()}");
     }
 
-    public void Dispose()
-    {
-        var fd = Interlocked.Exchange(ref _fd, -1);
-        if (fd >= 0)
-            _ = close(fd);
-    }
+    /// <summary>Closes the interface once no thread reads or writes any more.</summary>
+    public void Dispose() => _handle.Dispose();
 
     private static string LastError() => Marshal.GetPInvokeErrorMessage(Marshal.GetLastPInvokeError());
 
@@ -151,10 +148,10 @@ public sealed unsafe partial class TapDevice : IDisposable
     private static partial int ioctl(int fd, ulong request, void* argument);
 
     [LibraryImport("libc", SetLastError = true)]
-    private static partial nint read(int fd, byte* buffer, nuint count);
+    private static partial nint read(SafeFileHandle fd, byte* buffer, nuint count);
 
     [LibraryImport("libc", SetLastError = true)]
-    private static partial nint write(int fd, byte* buffer, nuint count);
+    private static partial nint write(SafeFileHandle fd, byte* buffer, nuint count);
 
     [LibraryImport("libc")]
     private static partial int close(int fd);

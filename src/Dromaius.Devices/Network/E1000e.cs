@@ -1,4 +1,3 @@
-using System.Buffers.Binary;
 using Dromaius.Core.Memory;
 using Dromaius.Core.Time;
 using Dromaius.Devices.Pci;
@@ -7,18 +6,18 @@ using Dromaius.Net;
 namespace Dromaius.Devices.Network;
 
 /// <summary>
-/// 82574L gigabit Ethernet controller on PCI Express: MSI-X with a vector for each cause, extended receive descriptors, automatic masking
-/// of causes. One queue each way is used. Source: Intel 82574 GbE Controller Family datasheet (317694), chapters 7 and 10.
+/// 82574L gigabit Ethernet controller on PCI Express: MSI-X with a vector for each cause, extended and packet split receive descriptors, two
+/// receive queues, automatic masking of causes. One transmit queue is used. Source: Intel 82574 GbE Controller Family datasheet (317694), chapters 7 and 10.
 /// </summary>
-public sealed class E1000e : IntelEthernet
+public sealed partial class E1000e : IntelEthernet
 {
     private const int Eiac = 0x00DC, Iam = 0x00E0, Ivar = 0x00E4, Rfctl = 0x5008, EepromManagement = 0x1010;
     private const uint ExtAutoMask = 1u << 27, RfctlExtended = 0x8000, EecdAutoRead = 0x200, ConfigDone = 0x4_0000;
     private const uint StatusMasterEnable = 1 << 19, CtrlMasterDisable = 4;
-    private const uint CauseRxQueue0 = 1 << 20, CauseTxQueue0 = 1 << 22, CauseOther = 1 << 24, OtherCauses = CauseLink | CauseRxOverrun | 0x0002_0200;
+    private const uint CauseRxQueue0 = 1 << 20, CauseRxQueue1 = 1 << 21, CauseTxQueue0 = 1 << 22, CauseOther = 1 << 24, OtherCauses = CauseLink | CauseRxOverrun | 0x0002_0200;
     private const int Vectors = 5, PhyPage = 22;
     private static readonly (uint Cause, int Shift)[] VectorMap =
-        [(CauseRxQueue0, 0), (1 << 21, 4), (CauseTxQueue0, 8), (1 << 23, 12), (CauseOther, 16)];
+        [(CauseRxQueue0, 0), (CauseRxQueue1, 4), (CauseTxQueue0, 8), (1 << 23, 12), (CauseOther, 16)];
 
     private readonly MsiX _msix;
     private readonly Msi _msi;
@@ -77,6 +76,12 @@ public sealed class E1000e : IntelEthernet
 
     protected override void WriteRegister(int offset, uint value)
     {
+        if (offset is Rdbal + QueueStep or Rdlen + QueueStep or Rdh + QueueStep or Rdt + QueueStep)
+        {
+            WriteSecondQueue(offset, value);
+            return;
+        }
+
         base.WriteRegister(offset, value);
         if (offset is Icr or Imc)
             _notified &= Register(Icr) & Register(Ims);
@@ -122,8 +127,6 @@ public sealed class E1000e : IntelEthernet
     {
         if (_msix.IsEnabled)
         {
-            if ((causes & (CauseRx | CauseRxLow)) != 0)
-                causes |= CauseRxQueue0;
             if ((causes & CauseTxWritten) != 0)
                 causes |= CauseTxQueue0;
             if ((causes & OtherCauses) != 0)
@@ -164,36 +167,5 @@ public sealed class E1000e : IntelEthernet
             _msi.Notify(0);
         else
             base.RaiseInterrupt();
-    }
-
-    protected override bool Store(ReadOnlySpan<byte> frame, int crc, in ReceiveResult result)
-    {
-        if ((Register(Rfctl) & RfctlExtended) == 0)
-            return base.Store(frame, crc, result);
-        if (!FindRoom(Rdlen, Rdh, Rdt, frame.Length + crc, BufferSize, out var count))
-            return false;
-        var ring = Register(Rdbal) | ((ulong)Register(Rdbah) << 32);
-        Span<byte> descriptor = stackalloc byte[DescriptorSize];
-        var (done, left) = (0, frame.Length + crc);
-        while (left > 0)
-        {
-            var at = ring + (ulong)(Register(Rdh) * DescriptorSize);
-            _ = DmaSpace.Read(at, descriptor[..8]);
-            var part = Math.Min(BufferSize, left);
-            var bytes = Math.Min(part, frame.Length - done);
-            if (BinaryPrimitives.ReadUInt64LittleEndian(descriptor) is not 0 and var buffer)
-                _ = DmaSpace.Write(buffer, frame.Slice(done, bytes));
-            (done, left) = (done + bytes, left - part);
-            descriptor.Clear();
-            var status = RxDone | (left == 0 ? RxEnd | (uint)result.Status | ((uint)result.Errors << 24) : RxIgnoreChecksum);
-            BinaryPrimitives.WriteUInt32LittleEndian(descriptor[8..], status);
-            BinaryPrimitives.WriteUInt16LittleEndian(descriptor[12..], (ushort)part);
-            BinaryPrimitives.WriteUInt16LittleEndian(descriptor[14..], left == 0 ? result.Vlan : (ushort)0);
-            _ = DmaSpace.Write(at, descriptor);
-            Register(Rdh) = Register(Rdh) + 1 >= count ? 0 : Register(Rdh) + 1;
-        }
-
-        SetCause(CauseRx | (IsLow(Rdh, Rdt, count) ? CauseRxLow : 0));
-        return true;
     }
 }

@@ -86,9 +86,9 @@ public abstract partial class IntelEthernet
     }
 
     /// <summary>The ring has buffers for so many bytes.</summary>
-    protected bool FindRoom(int lengthRegister, int head, int tail, int needed, int size, out uint count)
+    protected bool FindRoom(int lengthRegister, int head, int tail, int needed, int size, out uint count, uint descriptorSize = DescriptorSize)
     {
-        count = Register(lengthRegister) / DescriptorSize;
+        count = Register(lengthRegister) / descriptorSize;
         if (count == 0 || Register(head) >= count || Register(tail) > count)
             return false;
         var free = (Register(tail) + count - Register(head)) % count;
@@ -111,8 +111,10 @@ public abstract partial class IntelEthernet
         }
     }
 
-    private bool IsTagged(ReadOnlySpan<byte> frame) =>
-        BinaryPrimitives.ReadUInt16BigEndian(frame[12..]) == (Register(Vet) is 0 ? 0x8100 : (Register(Vet) & 0xFFFF));
+    /// <summary>What a VLAN tag begins with.</summary>
+    private int VlanType => Register(Vet) is 0 ? 0x8100 : (int)(Register(Vet) & 0xFFFF);
+
+    private bool IsTagged(ReadOnlySpan<byte> frame) => BinaryPrimitives.ReadUInt16BigEndian(frame[12..]) == VlanType;
 
     /// <summary>Perfect and hash filters, and VLANs.</summary>
     private bool Passes(ReadOnlySpan<byte> frame)
@@ -149,51 +151,24 @@ public abstract partial class IntelEthernet
         var wanted = Register(RxCsum);
         if ((wanted & (IpOffload | TransportOffload)) == 0)
             return new ReceiveResult(RxIgnoreChecksum, 0, 0);
-        var network = IsTagged(frame) && frame.Length > 18 ? 18 : 14;
-        if (frame.Length < network + 40)
+        var headers = FrameHeaders.Parse(frame, VlanType);
+        if (!headers.IsIp)
             return new ReceiveResult(RxIgnoreChecksum, 0, 0);
-        var type = BinaryPrimitives.ReadUInt16BigEndian(frame[(network - 2)..]);
-        var ip = frame[network..];
         byte status = 0, errors = 0;
-        byte protocol;
-        int header, length;
-        ReadOnlySpan<byte> addresses;
-        if (type == 0x0800 && ip[0] >> 4 == 4 && (ip[0] & 15) >= 5)
+        if (headers.IsIpv4 && (wanted & IpOffload) != 0)
         {
-            header = (ip[0] & 15) * 4;
-            length = BinaryPrimitives.ReadUInt16BigEndian(ip[2..]);
-            if (length < header || length > ip.Length)
-                return new ReceiveResult(RxIgnoreChecksum, 0, 0);
-            if ((wanted & IpOffload) != 0)
-            {
-                status |= RxIpChecked;
-                if (Checksum.Of(ip[..header]) != 0)
-                    errors |= RxIpError;
-            }
-
-            if ((BinaryPrimitives.ReadUInt16BigEndian(ip[6..]) & 0x3FFF) != 0)
-                return new ReceiveResult(status, errors, 0);
-            protocol = ip[9];
-            addresses = ip.Slice(12, 8);
+            status |= RxIpChecked;
+            if (!headers.IsIpv4Good(frame))
+                errors |= RxIpError;
         }
-        else if (type == 0x86DD && ip[0] >> 4 == 6)
+
+        if ((wanted & TransportOffload) != 0 && headers.HasTransportChecksum(frame))
         {
-            header = 40;
-            length = 40 + BinaryPrimitives.ReadUInt16BigEndian(ip[4..]);
-            if (length > ip.Length)
-                return new ReceiveResult(RxIgnoreChecksum, 0, 0);
-            protocol = ip[6];
-            addresses = ip.Slice(8, 32);
+            status |= RxTransportChecked;
+            if (!offload.DataValid && !headers.IsTransportGood(frame))
+                errors |= RxTransportError;
         }
-        else
-            return new ReceiveResult(RxIgnoreChecksum, 0, 0);
 
-        var body = ip[header..length];
-        if ((wanted & TransportOffload) == 0 || protocol is not (6 or 17) || (protocol == 17 && body.Length >= 8 && body[6] == 0 && body[7] == 0))
-            return new ReceiveResult((byte)(status == 0 ? RxIgnoreChecksum : status), errors, 0);
-        status |= RxTransportChecked;
-        if (!offload.DataValid && Checksum.Fold(Checksum.Add(Checksum.PseudoHeader(addresses, protocol, body.Length), body)) != 0xFFFF)
-            errors |= RxTransportError;
-        return new ReceiveResult(status, errors, 0);
+        return new ReceiveResult(status == 0 ? RxIgnoreChecksum : status, errors, 0);
     }
 }

@@ -217,35 +217,8 @@ public abstract partial class IntelEthernet
     {
         var c = _segmentContext;
         int network = c.IpStart, transport = c.Start;
-        if (c.SegmentSize == 0 || !c.IsTcp || c.HeaderLength > frame.Length || transport + 20 > frame.Length || network + 20 > transport
-            || transport + 18 > frame.Length || c.Offset != transport + 16)
+        if (!c.IsTcp || c.HeaderLength > frame.Length || transport + 20 > frame.Length || network + 20 > transport || c.Offset != transport + 16)
             return default;
-        var length = frame.Length - transport;
-        ulong sum;
-        if (c.IsIpv4)
-        {
-            BinaryPrimitives.WriteUInt16BigEndian(frame[(network + 2)..], (ushort)(frame.Length - network));
-            BinaryPrimitives.WriteUInt16BigEndian(frame[(network + 10)..], 0);
-            BinaryPrimitives.WriteUInt16BigEndian(frame[(network + 10)..], Checksum.Of(frame[network..transport]));
-            sum = Checksum.PseudoHeader(frame.Slice(network + 12, 8), 6, length);
-        }
-        else
-        {
-            if (network + 40 > transport)
-                return default;
-            BinaryPrimitives.WriteUInt16BigEndian(frame[(network + 4)..], (ushort)(frame.Length - network - 40));
-            sum = Checksum.PseudoHeader(frame.Slice(network + 8, 32), 6, length);
-        }
-
-        BinaryPrimitives.WriteUInt16BigEndian(frame[(transport + 16)..], Checksum.Fold(sum));
-        return new FrameOffload
-        {
-            NeedsChecksum = true,
-            ChecksumStart = (ushort)transport,
-            ChecksumOffset = 16,
-            Kind = frame.Length - c.HeaderLength <= c.SegmentSize ? SegmentKind.None : c.IsIpv4 ? SegmentKind.Tcp4 : SegmentKind.Tcp6,
-            SegmentSize = c.SegmentSize,
-            HeaderLength = c.HeaderLength,
-        };
+        return Segmenter.Prepare(frame, network, transport, c.HeaderLength, c.SegmentSize);
     }
 }

@@ -19,14 +19,16 @@ public sealed partial class Rtl8139
 
     private bool IsCplusReceive => (Word(CplusCommand) & CplusReceive) != 0;
 
-    /// <summary>The driver has read everything: its pointer is 16 behind the place it means.</summary>
-    private bool IsRingEmpty => ((Word(Capr) + 16) % RingSize) == _ringIndex % RingSize;
+    /// <summary>Where the driver reads next: its register is 16 behind the place it means.</summary>
+    private int ReadPointer => (Word(Capr) + 16) % RingSize;
+
+    private bool IsRingEmpty => ReadPointer == _ringIndex % RingSize;
 
     public bool Receive(ReadOnlySpan<byte> frame, in FrameOffload offload)
     {
         if (!IsReceiving || !IsBusMaster || frame.Length < 14 || frame.Length > 16384 || !Passes(frame))
             return true;
-        return IsCplusReceive ? ReceiveCplus(frame) : ReceiveRing(frame);
+        return IsCplusReceive ? ReceiveCplus(frame, offload) : ReceiveRing(frame);
     }
 
     private bool ReceiveRing(ReadOnlySpan<byte> frame)
@@ -34,7 +36,7 @@ public sealed partial class Rtl8139
         const int Head = 4;
         var size = RingSize;
         var length = Math.Max(frame.Length, LeastFrame) + CrcLength;
-        var used = (_ringIndex - Word(Capr) - 16 + (2 * size)) % size;
+        var used = (_ringIndex - ReadPointer + size) % size;
         // One byte stays free: full and empty would be the same.
         if (used + length + Head + 4 >= size)
             return false;
@@ -71,7 +73,7 @@ public sealed partial class Rtl8139
             _ringIndex -= size;
     }
 
-    private bool ReceiveCplus(ReadOnlySpan<byte> frame)
+    private bool ReceiveCplus(ReadOnlySpan<byte> frame, in FrameOffload offload)
     {
         var at = Qword(RdsarLow) + (ulong)(_rxIndex * CplusDescriptor);
         Span<byte> descriptor = stackalloc byte[CplusDescriptor];
@@ -103,6 +105,7 @@ public sealed partial class Rtl8139
             return true;
         }
 
+        var checks = CheckSums(frame, offload);
         var buffer = BinaryPrimitives.ReadUInt64LittleEndian(descriptor[8..]);
         _ = DmaSpace.Write(buffer, frame);
         Span<byte> rest = stackalloc byte[LeastFrame + CrcLength];
@@ -111,7 +114,7 @@ public sealed partial class Rtl8139
         _ = DmaSpace.Write(buffer + (uint)frame.Length, rest[..(length - frame.Length + CrcLength)]);
         var to = MacAddress.Read(frame);
         var status = (control & DescriptorEnd) | DescriptorFirst | DescriptorLast | (uint)(length + CrcLength)
-            | (to == MacAddress.Broadcast ? 1u << 25 : to.IsGroup ? 1u << 27 : 1u << 26);
+            | checks | (to == MacAddress.Broadcast ? 1u << 25 : to.IsGroup ? 1u << 27 : 1u << 26);
         BinaryPrimitives.WriteUInt32LittleEndian(descriptor[4..], tag);
         BinaryPrimitives.WriteUInt32LittleEndian(descriptor, status);
         _ = DmaSpace.Write(at + 4, descriptor[4..8]);
@@ -119,6 +122,19 @@ public sealed partial class Rtl8139
         _rxIndex = (control & DescriptorEnd) != 0 || _rxIndex + 1 >= MaxDescriptors ? 0 : _rxIndex + 1;
         SetStatus(IsrRxOk);
         return true;
+    }
+
+    /// <summary>Which protocol's checksums were looked at, and which were wrong.</summary>
+    private uint CheckSums(ReadOnlySpan<byte> frame, in FrameOffload offload)
+    {
+        const uint Tcp = 1u << 16, Udp = 2u << 16, Ip = 3u << 16, IpFailed = 1u << 15, UdpFailed = 1u << 14, TcpFailed = 1u << 13;
+        if ((Word(CplusCommand) & CplusChecksum) == 0 || FrameHeaders.Parse(frame) is not { IsIpv4: true } headers)
+            return 0;
+        var status = headers.IsIpv4Good(frame) ? 0 : IpFailed;
+        if (!headers.HasTransportChecksum(frame))
+            return status | Ip;
+        var good = offload.DataValid || headers.IsTransportGood(frame);
+        return status | (headers.HasTcp ? Tcp | (good ? 0 : TcpFailed) : Udp | (good ? 0 : UdpFailed));
     }
 
     private readonly byte[] _receive = new byte[16384];
@@ -192,9 +208,9 @@ public sealed partial class Rtl8139
             _ = DmaSpace.Read(BinaryPrimitives.ReadUInt64LittleEndian(descriptor[8..]), _frame.AsSpan(_cplusLength, length));
             if ((control & DescriptorLast) != 0)
             {
-                var whole = _cplusLength + length;
-                var tag = BinaryPrimitives.ReadUInt32LittleEndian(descriptor[4..]);
-                if (!TrySend(_frame.AsSpan(0, whole), Prepare(ref whole, tag)))
+                var frame = _frame.AsSpan(0, _cplusLength + length);
+                var offload = Prepare(frame);
+                if (!TrySend(Tag(frame, BinaryPrimitives.ReadUInt32LittleEndian(descriptor[4..]), ref offload), offload))
                 {
                     // The last piece is read again when there is room.
                     break;
@@ -215,11 +231,34 @@ public sealed partial class Rtl8139
             SetStatus(IsrTxOk | IsrDescriptors);
     }
 
-    /// <summary>Checksums that the first descriptor asks for, and segments.</summary>
-    private FrameOffload Prepare(ref int length, uint tag)
+    /// <summary>The frame with the tag that the descriptor holds behind its addresses.</summary>
+    private ReadOnlySpan<byte> Tag(ReadOnlySpan<byte> frame, uint tag, ref FrameOffload offload)
     {
-        _ = tag;
-        var frame = _frame.AsSpan(0, length);
+        const int TagLength = 4;
+        if ((tag & CplusTag) == 0 || frame.Length is < 14 or > NetEndpoint.MaxFrame - TagLength)
+            return frame;
+        var tagged = _tagged.AsSpan(0, frame.Length + TagLength);
+        frame[..12].CopyTo(tagged);
+        frame[12..].CopyTo(tagged[(12 + TagLength)..]);
+        (tagged[12], tagged[13], tagged[14], tagged[15]) = (0x81, 0, (byte)tag, (byte)(tag >> 8));
+        if (offload.NeedsChecksum)
+        {
+            offload = offload with
+            {
+                ChecksumStart = (ushort)(offload.ChecksumStart + TagLength),
+                HeaderLength = (ushort)(offload.HeaderLength > 0 ? offload.HeaderLength + TagLength : 0),
+            };
+        }
+
+        return tagged;
+    }
+
+    private readonly byte[] _tagged = new byte[NetEndpoint.MaxFrame];
+
+    /// <summary>Checksums that the first descriptor asks for, and segments.</summary>
+    private FrameOffload Prepare(Span<byte> frame)
+    {
+        var length = frame.Length;
         if (length < 34 || frame[12] != 8 || frame[13] != 0)
             return default;
         var header = (frame[14] & 15) * 4;

@@ -1,6 +1,7 @@
 using System.Buffers.Binary;
 using Dromaius.Core.Errors;
 using Dromaius.Core.Memory;
+using Dromaius.Core.Time;
 using Dromaius.Devices.Virtio;
 using Dromaius.Net;
 
@@ -24,17 +25,22 @@ public sealed partial class VirtioNet : VirtioDevice, INetworkAdapter
     private readonly VirtqueueElement[] _merged = new VirtqueueElement[MaxMerged];
     private readonly int _pairs;
     private readonly bool[] _blocked;
+    private readonly Clock _clock;
+    private readonly Core.Time.Timer _continue;
     private int _currentPairs = 1;
 
     /// <param name="memory">What the device sees.</param>
+    /// <param name="clock">For going on later with queues that the driver fills without end.</param>
     /// <param name="mac">Its address.</param>
     /// <param name="pairs">Pairs of queues, at least one.</param>
     /// <param name="receiveSize">Descriptors of a receive queue.</param>
     /// <param name="transmitSize">Descriptors of a transmit queue.</param>
-    public VirtioNet(AddressSpace memory, MacAddress mac, int pairs = 1, int receiveSize = 256, int transmitSize = 256)
+    public VirtioNet(AddressSpace memory, Clock clock, MacAddress mac, int pairs = 1, int receiveSize = 256, int transmitSize = 256)
         : base(memory)
     {
         PermanentMac = mac;
+        _clock = clock;
+        _continue = clock.CreateTimer(OnPeerReady);
         _filter = new ReceiveFilter(mac);
         _pairs = pairs;
         _blocked = new bool[pairs];
@@ -127,6 +133,7 @@ public sealed partial class VirtioNet : VirtioDevice, INetworkAdapter
         Nic?.NoteOffloads();
         _currentPairs = 1;
         Array.Clear(_blocked);
+        _continue.Cancel();
         _filter.Reset(PermanentMac);
         if (Nic != null)
             Nic.Mac = PermanentMac;
@@ -166,30 +173,37 @@ public sealed partial class VirtioNet : VirtioDevice, INetworkAdapter
 
     private void Transmit(Virtqueue queue, int pair)
     {
+        var left = queue.Size;
         do
         {
             queue.EnableDoorbell(false);
             var sent = false;
-            while (queue.Pop() is { } element)
+            while (left > 0 && queue.Pop() is { } element)
             {
                 if (!TrySend(element))
                 {
                     queue.Unpop(element);
                     _blocked[pair] = true;
-                    if (sent)
-                        queue.Notify();
-                    return;
+                    break;
                 }
 
                 queue.Push(element, 0);
                 sent = true;
+                left--;
             }
 
             if (sent)
                 queue.Notify();
+            if (_blocked[pair])
+                return;
             queue.EnableDoorbell(true);
         }
-        while (queue.HasAvailable);
+        while (left > 0 && queue.HasAvailable);
+        if (left > 0)
+            return;
+        // A second processor may fill the queue as fast as it is emptied: others get the machine lock in between.
+        _blocked[pair] = true;
+        _continue.Arm(_clock.Now);
     }
 
     private bool TrySend(VirtqueueElement element)

@@ -99,8 +99,6 @@ internal sealed class TapBackend : ThreadedBackend
             else
                 _ = _readable.Wait(1000);
         }
-
-        _readable.Dispose();
     }
 
     protected override void Write(ReadOnlySpan<byte> frame, in FrameOffload offload)
@@ -130,6 +128,12 @@ internal sealed class TapBackend : ThreadedBackend
         _readable.Wake();
         _writable.Wake();
         _tap.Dispose();
+    }
+
+    protected override void Release()
+    {
+        _readable.Dispose();
+        _writable.Dispose();
     }
 
     private static TapBackend Begin(TapBackend backend)

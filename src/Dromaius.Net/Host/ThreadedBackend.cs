@@ -13,6 +13,7 @@ internal abstract class ThreadedBackend : NetEndpoint
     private readonly AutoResetEvent _queued = new(false), _ready = new(false);
     private bool _refused;
     private volatile bool _stop;
+    private int _threads = 2;
 
     protected ThreadedBackend(string name, Lock machineLock)
         : base(name) => _machineLock = machineLock;
@@ -34,6 +35,11 @@ internal abstract class ThreadedBackend : NetEndpoint
 
     /// <summary>Ends waits in the two methods above.</summary>
     protected abstract void Close();
+
+    /// <summary>Both threads have ended: nothing is used any more.</summary>
+    protected virtual void Release()
+    {
+    }
 
     /// <summary>Hands a frame to the guest, waiting for room.</summary>
     protected void Deliver(ReadOnlySpan<byte> frame, in FrameOffload offload)
@@ -121,6 +127,9 @@ internal abstract class ThreadedBackend : NetEndpoint
             {
                 GuestLog.Write($"netdev {Name}: {e.Message}");
             }
+
+            if (Interlocked.Decrement(ref _threads) == 0)
+                Release();
         })
         {
             IsBackground = true,

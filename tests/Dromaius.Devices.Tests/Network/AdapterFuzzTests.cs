@@ -6,10 +6,10 @@ using Xunit.Abstractions;
 
 namespace Dromaius.Devices.Tests.Network;
 
-/// <summary>Hostile drivers: random registers, rings anywhere, frames at any time. Nothing may throw, hang or grow.</summary>
+/// <summary>Hostile drivers: random registers, rings anywhere, frames at any time. Nothing may throw, hang or grow. FUZZ_CASES sets how many.</summary>
 public sealed class AdapterFuzzTests(ITestOutputHelper output)
 {
-    private const int Operations = 20_000;
+    private static readonly int Operations = int.TryParse(Environment.GetEnvironmentVariable("FUZZ_CASES"), out var n) ? n : 20_000;
 
     [Theory]
     [InlineData("e1000")]
@@ -17,6 +17,7 @@ public sealed class AdapterFuzzTests(ITestOutputHelper output)
     [InlineData("rtl8139")]
     [InlineData("ne2k_pci")]
     [InlineData("pcnet")]
+    [InlineData("vmxnet3")]
     [InlineData("virtio-net")]
     public void SurvivesHostileDrivers(string model)
     {
@@ -78,8 +79,10 @@ public sealed class AdapterFuzzTests(ITestOutputHelper output)
                 return With(bench.Connect(new Ne2000Pci(NetworkBench.Mac)));
             case "pcnet":
                 return With(bench.Connect(new Pcnet(bench.Clock, NetworkBench.Mac)));
+            case "vmxnet3":
+                return With(bench.Connect(new Vmxnet3(bench.Clock, NetworkBench.Mac, express: false)));
             default:
-                var net = new VirtioNet(bench.Memory, NetworkBench.Mac, pairs: 2) { DisabledFeatures = 0 };
+                var net = new VirtioNet(bench.Memory, bench.Clock, NetworkBench.Mac, pairs: 2) { DisabledFeatures = 0 };
                 net.Nic = new Nic("nic", "virtio-net-pci", NetworkBench.Mac, net);
                 NetEndpoint.Connect(net.Nic, bench.Far);
                 return (bench.Plug(new VirtioPci(net, "virtio-net-pci", vectors: 6)), net.Nic);

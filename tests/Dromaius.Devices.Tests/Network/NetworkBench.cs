@@ -22,6 +22,9 @@ internal sealed class NetworkBench : IDisposable
     public RamBlock Ram => _bench.Ram;
     public PciBus Bus => _bench.Bus;
 
+    /// <summary>How often each message signalled interrupt came, by data.</summary>
+    public int[] Messages => _bench.Messages;
+
     /// <summary>Plugs an adapter in, with its memory and ports where the constants say, 1 MiB and 256 ports apart.</summary>
     public T Plug<T>(T device)
         where T : PciFunction
@@ -63,6 +66,7 @@ internal sealed class NetworkBench : IDisposable
         public OffloadFeatures Takes { get; set; }
         public int Wakes { get; private set; }
         public List<(byte[] Frame, FrameOffload Offload)> Frames { get; } = [];
+        public Action? OnFrame { get; set; }
         public override OffloadFeatures Accepts => Takes;
 
         protected override bool Receive(ReadOnlySpan<byte> frame, in FrameOffload offload)
@@ -70,6 +74,7 @@ internal sealed class NetworkBench : IDisposable
             if (Refuses)
                 return false;
             Frames.Add((frame.ToArray(), offload));
+            OnFrame?.Invoke();
             return true;
         }
 
