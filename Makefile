@@ -1,7 +1,7 @@
 # Thin targets; the work is in eng/.
 PREFIX ?= /usr/local
 
-.PHONY: all demo test soak bench install uninstall format clean
+.PHONY: all demo test soak soak-net bench install uninstall format clean
 
 all:
 	@eng/build
@@ -14,6 +14,9 @@ test:
 
 soak:
 	@eng/soak
+
+soak-net:
+	@eng/soak-net
 
 bench:
 	@eng/bench

@@ -240,13 +240,17 @@ public sealed class NetworkSet(Clock clock, Lock machineLock) : IDisposable
         return text.ToString();
     }
 
+    /// <summary>Takes the cables out. Adapters may hear of it, and no frame comes afterwards: to be done while there is guest memory.</summary>
     public void Dispose()
     {
-        foreach (var id in _filters.Keys.ToArray())
-            RemoveFilter(id);
-        foreach (var backend in _backends)
-            backend.Dispose();
-        _backends.Clear();
+        lock (MachineLock)
+        {
+            foreach (var id in _filters.Keys.ToArray())
+                RemoveFilter(id);
+            foreach (var backend in _backends)
+                backend.Dispose();
+            _backends.Clear();
+        }
     }
 
     private string Line(NetEndpoint end)

@@ -100,6 +100,7 @@ internal static class SystemEmulator
         }
         finally
         {
+            networks.Dispose();
             machine?.Dispose();
             TerminalMode.Restore();
         }

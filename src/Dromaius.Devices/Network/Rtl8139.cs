@@ -234,6 +234,9 @@ public sealed partial class Rtl8139 : PciFunction, IPciNic
                 break;
             case Isr or Isr + 1 or Msr or TsadStatus or TsadStatus + 1 or Bmsr or Bmsr + 1 or Cbr or Cbr + 1 or Tcr + 3:
                 break;
+            case > Tppoll and < CplusCommand:
+                // Registers of the RTL8169, by which drivers tell one from the other.
+                break;
             case Tppoll:
                 if ((value & 0xC0) != 0)
                     TransmitCplus();

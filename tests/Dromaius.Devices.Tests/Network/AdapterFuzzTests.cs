@@ -54,6 +54,12 @@ public sealed class AdapterFuzzTests(ITestOutputHelper output)
                     device.Reset();
                     Map(bench, device);
                     break;
+                case 5 when model == "vmxnet3" && random.Next(20) == 0:
+                    StartVmxnet3(bench, random);
+                    break;
+                case 5 when model == "virtio-net" && random.Next(20) == 0:
+                    StartVirtio(bench, random);
+                    break;
                 default:
                     Access(bench, device, random);
                     break;
@@ -96,6 +102,72 @@ public sealed class AdapterFuzzTests(ITestOutputHelper output)
     {
         bench.Bus.Unplug(device);
         bench.Plug(device);
+    }
+
+    /// <summary>Mostly RAM; sometimes the adapter's own registers, or nowhere.</summary>
+    private static uint Place(Random random) => random.Next(8) switch
+    {
+        0 => NetworkBench.Registers + (uint)random.Next(0x20_0000),
+        1 => (uint)random.Next(),
+        _ => (uint)random.Next(0x3F0) << 12,
+    };
+
+    /// <summary>A shared area and queues that are sound enough to be taken, with rings anywhere.</summary>
+    private static void StartVmxnet3(NetworkBench bench, Random random)
+    {
+        const uint Shared = 0x1000, Queues = 0x2000, Control = NetworkBench.Registers + 0x10_0000;
+        random.NextBytes(bench.Ram.Span(Shared, 720));
+        bench.Memory.StoreU32(Shared, 0xBABE_FEE1);
+        bench.Memory.StoreU32(Shared + 24, (uint)random.Next(16));
+        bench.Memory.Store(Shared + 40, 8, Queues);
+        bench.Memory.StoreU32(Shared + 52, 0x1000);
+        bench.Memory.Store(Shared + 62, 2, (ulong)(random.Next(1, 3) + (random.Next(1, 4) << 8)));
+        bench.Memory.StoreU32(Shared + 120, (uint)random.Next(32));
+        bench.Memory.Store(Shared + 656, 8, 0x3000);
+        bench.Memory.StoreU32(Shared + 652, 176);
+        for (var at = Queues; at < Queues + 0x600; at += 256)
+        {
+            for (var i = 0u; i < 3; i++)
+                bench.Memory.Store(at + 16 + (8 * i), 8, Place(random));
+            for (var i = 0u; i < 3; i++)
+                bench.Memory.StoreU32(at + 16 + 40 + (4 * i), (uint)random.Next(1, 64));
+        }
+
+        bench.Memory.StoreU32(Control, (uint)random.Next(4));
+        bench.Memory.StoreU32(Control + 0x10, random.Next(10) == 0 ? Place(random) : Shared);
+        bench.Memory.StoreU32(Control + 0x18, 0);
+        bench.Memory.StoreU32(Control + 0x20, 0xCAFE_0000);
+    }
+
+    /// <summary>Features, and queues anywhere with a few chains to take.</summary>
+    private static void StartVirtio(NetworkBench bench, Random random)
+    {
+        const uint Common = NetworkBench.Registers + 0x10_0000;
+        bench.Memory.Store(Common + 20, 1, 0);
+        bench.Memory.Store(Common + 20, 1, 3);
+        for (var i = 0u; i < 2; i++)
+        {
+            bench.Memory.StoreU32(Common + 8, i);
+            bench.Memory.StoreU32(Common + 12, unchecked((uint)random.NextInt64()) | i);
+        }
+
+        bench.Memory.Store(Common + 20, 1, 11);
+        for (var queue = 0u; queue < 5; queue++)
+        {
+            bench.Memory.Store(Common + 22, 2, queue);
+            bench.Memory.Store(Common + 24, 2, 16);
+            for (var i = 0u; i < 3; i++)
+            {
+                var place = Place(random);
+                bench.Memory.Store(Common + 32 + (8 * i), 8, place);
+                if (i == 1 && place < NetworkBenchRam)
+                    bench.Memory.Store(place + 2, 2, (ulong)random.Next(17));
+            }
+
+            bench.Memory.Store(Common + 28, 2, 1);
+        }
+
+        bench.Memory.Store(Common + 20, 1, 15);
     }
 
     private static void Access(NetworkBench bench, PciFunction device, Random random)

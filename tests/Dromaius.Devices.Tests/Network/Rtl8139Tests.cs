@@ -73,6 +73,14 @@ public sealed class Rtl8139Tests : IDisposable
         Assert.Equal(0x5634u, Read(4, 2));
     }
 
+    /// <summary>Drivers take a chip with a register for the longest frame for an RTL8169.</summary>
+    [Fact]
+    public void HasNoRegistersOfItsSuccessor()
+    {
+        Write(0xDA, 2, 1522);
+        Assert.Equal(0u, Read(0xDA, 2));
+    }
+
     [Fact]
     public void SendsFromFourBuffersInTurn()
     {
