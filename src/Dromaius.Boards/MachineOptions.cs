@@ -122,6 +122,9 @@ public sealed record MachineOptions
 
     /// <summary>The other pairs of <c>-machine</c>, without <c>type</c> and <c>accel</c>.</summary>
     public IReadOnlyList<KeyValuePair<string, string>> MachineProperties { get; init; } = [];
+
+    /// <summary>Objects that are no devices; null for none.</summary>
+    public UserObjects? Objects { get; init; }
     public AcceleratorKind Accelerator { get; init; } = AcceleratorKind.Translator;
 
     /// <summary>True: all vCPUs take turns on one thread (<c>-accel tcg,thread=single</c>).</summary>

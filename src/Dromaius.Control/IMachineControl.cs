@@ -113,6 +113,9 @@ public interface IMachineControl
     /// <summary>The drives and images; null for a machine without any.</summary>
     BlockGraph? Blocks => null;
 
+    /// <summary>Objects that are no devices; null for a machine without any.</summary>
+    UserObjects? Objects => null;
+
     /// <summary>The networks; null for a machine without any.</summary>
     NetworkSet? Networks => null;
 

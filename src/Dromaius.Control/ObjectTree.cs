@@ -34,7 +34,15 @@ internal static class ObjectTree
     {
         var root = new ObjectNode("container");
         root.Child("backend", "container");
-        root.Child("objects", "container");
+        var objects = root.Child("objects", "container");
+        foreach (var made in machine.Objects?.All.Values ?? [])
+        {
+            var node = objects.Child(made.Id, made.Type);
+            // Keys stay with us.
+            foreach (var (name, value) in made.Properties.Where(p => made.Type != "secret" || p.Key == "format"))
+                node.With(name, "string", () => JsonValue.Create(value));
+        }
+
         var chardevs = root.Child("chardevs", "container");
         foreach (var (id, backend) in machine.Chardevs)
         {

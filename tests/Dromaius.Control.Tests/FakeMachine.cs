@@ -28,6 +28,7 @@ internal sealed class FakeMachine : IMachineControl, IDisposable
     public AddressSpace Memory { get; }
     public AddressSpace Io { get; }
     public ulong RamSize => 1 << 20;
+    public UserObjects Objects { get; } = new(null);
     public IReadOnlyDictionary<string, ICharBackend> Chardevs { get; } = new Dictionary<string, ICharBackend>();
 
     public event Action<MachineEvent>? Happened;

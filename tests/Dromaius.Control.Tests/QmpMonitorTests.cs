@@ -51,6 +51,29 @@ public sealed class QmpMonitorTests : IDisposable
         Assert.NotNull(Ask("{\"execute\":\"query-version\"}")["return"]);
     }
 
+    /// <summary>Management tools put the schema into a table by name.</summary>
+    [Fact]
+    public void TheSchemaNamesEverythingOnce()
+    {
+        Negotiate();
+        var names = ((JsonArray)Ask("{\"execute\":\"query-qmp-schema\"}")["return"]!).Select(static e => (string)e!["name"]!).ToList();
+        Assert.Equal(names.Count, names.Distinct().Count());
+        Assert.Contains("[int]", names);
+    }
+
+    [Fact]
+    public void ObjectsComeAndGo()
+    {
+        Negotiate();
+        Assert.NotNull(Ask("{\"execute\":\"object-add\",\"arguments\":{\"qom-type\":\"iothread\",\"id\":\"t0\",\"poll-max-ns\":7}}")["return"]);
+        Assert.Equal(7, (int)Ask("{\"execute\":\"query-iothreads\"}")["return"]![0]!["poll-max-ns"]!);
+        Assert.NotNull(Ask("{\"execute\":\"object-add\",\"arguments\":{\"qom-type\":\"iothread\",\"id\":\"t0\"}}")["error"]);
+        Assert.NotNull(Ask("{\"execute\":\"object-add\",\"arguments\":{\"qom-type\":\"iothread\",\"id\":\"t1\",\"frob\":1}}")["error"]);
+        Assert.NotNull(Ask("{\"execute\":\"object-add\",\"arguments\":{\"qom-type\":\"memory-backend-ram\",\"id\":\"m\",\"size\":0}}")["error"]);
+        Assert.NotNull(Ask("{\"execute\":\"object-del\",\"arguments\":{\"id\":\"t0\"}}")["return"]);
+        Assert.NotNull(Ask("{\"execute\":\"object-del\",\"arguments\":{\"id\":\"t0\"}}")["error"]);
+    }
+
     [Fact]
     public void EventsAreToldAfterNegotiation()
     {

@@ -42,7 +42,7 @@ internal sealed record PcProperties
         new("kernel-irqchip", "OnOffSplit", "Configure KVM in-kernel irqchip (no effect)"),
         new("max-ram-below-4g", "size", "Maximum ram below the 4G boundary (32bit boundary)"),
         new("mem-merge", "bool", "Enable/disable memory merge support"),
-        new("memory-backend", "string", "Set RAM backend (not available)"),
+        new("memory-backend", "string", "Set RAM backend"),
         new("pcspk-audiodev", "string", "ID of an audiodev to use as a backend for the speaker (no effect)"),
         new("pic", "OnOffAuto", "Enable i8259 PIC"),
         new("pit", "OnOffAuto", "Enable i8254 PIT"),
@@ -110,7 +110,6 @@ internal sealed record PcProperties
                 "x-oem-id" => p with { OemId = Short(key, value, 6) },
                 "x-oem-table-id" => p with { OemTableId = Short(key, value, 8) },
                 "usb" when on => throw new UserErrorException("usb=on: USB is not available on this machine"),
-                "memory-backend" => throw new UserErrorException($"memory-backend={value}: memory backend objects are not available"),
                 _ => p,
             };
         }

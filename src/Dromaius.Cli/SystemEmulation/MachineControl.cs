@@ -71,6 +71,7 @@ internal sealed class MachineControl(Machine machine, string target, IReadOnlyDi
     public HostClock? SteppedClock => machine.VirtualClock.IsStepped ? machine.VirtualClock : null;
 
     public BlockGraph? Blocks => machine.Options.Blocks;
+    public UserObjects? Objects => machine.Options.Objects;
     public NetworkSet? Networks => machine.Options.Networks;
     public string TranslatorStatistics => machine.TranslatorStatistics;
     public IReadOnlyList<(string Name, string Help)> LogItems => LogOption.Items;

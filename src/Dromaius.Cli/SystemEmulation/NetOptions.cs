@@ -44,21 +44,6 @@ internal static class NetOptions
             """, static (s, a) => Add(s, a, ListOf(a, "type"))),
     ];
 
-    /// <summary>Objects beside devices: recorders of what passes a backend.</summary>
-    public static readonly OptionSpec[] Objects =
-    [
-        new("object", "filter-dump,id=str,netdev=dev[,file=filename][,maxlen=len][,queue=all|rx|tx]", """
-            dump the network traffic on netdev 'dev' to the file specified by
-            filename in libpcap format, at most maxlen bytes of each frame
-            """, static (s, a) =>
-        {
-            var type = OptionList.Parse(a.Value, "qom-type").Take("qom-type");
-            if (type != "filter-dump")
-                throw new UserErrorException($"invalid object type: {type}");
-            s.Filters.Add(a);
-        }),
-    ];
-
     private static void Backend(SystemSettings settings, Argument argument)
     {
         var list = ListOf(argument, "type");
@@ -100,15 +85,6 @@ internal static class NetOptions
             arguments = arguments.Append(new Argument("net", "nic")).Append(new Argument("net", "user"));
         foreach (var argument in arguments)
             CommandLineParser.InContextOf(argument, () => OpenNet(networks, argument, nics));
-        foreach (var argument in settings.Filters)
-        {
-            CommandLineParser.InContextOf(argument, () =>
-            {
-                var list = ListOf(argument, "qom-type");
-                networks.AddDump(Id(list), list);
-            });
-        }
-
         return nics;
     }
 

@@ -14,7 +14,7 @@ internal static class OptionTable
         new("Network options", NetOptions.All),
         new("Character device options", ChardevOptions.All),
         new("Linux/Multiboot boot options", BootOptions.All),
-        new("Generic object creation", NetOptions.Objects),
+        new("Generic object creation", ObjectOptions.All),
         new("Debug and expert options", ExpertOptions.All),
         new("Other options (accepted where they ask for nothing)", AbsentOptions.All),
     ];

@@ -69,10 +69,13 @@ internal static class SystemEmulator
         networks.OpenChardev = spec => chardevs.Open(spec, $"guestfwd{forwards++}", out _) ?? throw new UserErrorException($"Could not open guest forwarding device '{spec}'");
         try
         {
+            var objects = new UserObjects(networks);
+            ObjectOptions.Open(settings, objects, later: false);
             var nics = NetOptions.Open(settings, networks);
+            ObjectOptions.Open(settings, objects, later: true);
             machine = Machine.Create(Options(settings, consoles) with
             {
-                Drives = DriveSettings.Open(settings, blocks), Blocks = blocks, Networks = networks, Nics = nics,
+                Drives = DriveSettings.Open(settings, blocks), Blocks = blocks, Networks = networks, Nics = nics, Objects = objects,
             }, loop);
             networks.WarnLoose();
             var control = new MachineControl(machine, target, consoles.All) { DriveMaker = text => DriveSettings.AddLater(settings, blocks, text) };

@@ -69,8 +69,8 @@ internal sealed class SystemSettings
     /// <summary><c>-netdev</c>, <c>-nic</c> and <c>-net</c>, in order.</summary>
     public List<Argument> Networks { get; } = [];
 
-    /// <summary><c>-object filter-dump</c>.</summary>
-    public List<Argument> Filters { get; } = [];
+    /// <summary><c>-object</c>, in order.</summary>
+    public List<Argument> Objects { get; } = [];
 
     /// <summary>False once a backend or an adapter was asked for, or none.</summary>
     public bool DefaultNetwork { get; set; } = true;

@@ -54,6 +54,12 @@ public sealed class HmpCommands
             new("mouse_set", "", "index:i", "index", "set which mouse device receives events", a =>
                 machine.Input.Activate(a.Integer("index")) ? "" : $"Error: Mouse at given index {a.Integer("index")} not found\n"),
             new("nmi", "", "", "", "inject an NMI", _ => Do(machine.Nmi)),
+            new("object_add", "", "object:S", "[qom-type=]type,id=str[,prop=value][,...]", "create QOM object", a =>
+                Do(() => ObjectCommands.ObjectsOf(machine).Add(OptionList.Parse(a.Text("object"), "qom-type")))),
+            new("object_del", "", "id:s", "id", "destroy QOM object", a => Do(() => ObjectCommands.ObjectsOf(machine).Remove(a.Text("id")))),
+            new("balloon", "", "value:i", "target", "request VM to change its memory allocation (in MB)", static _ => "Error: No balloon device has been activated\n"),
+            new("singlestep", "", "option:s?", "[on|off]", "run emulation in singlestep mode or switch to normal mode", static _ => ""),
+            new("watchdog_action", "", "action:s", "[reset|shutdown|poweroff|pause|debug|none]", "change watchdog action", WatchdogAction),
             new("qom-get", "", "path:s,property:s", "path property", "print QOM property", a => HmpInfo.GetProperty(machine, a.Text("path"), a.Text("property"))),
             new("qom-list", "", "path:s?", "path", "list QOM properties", a => HmpInfo.ListProperties(machine, a.OptionalText("path") ?? "/")),
             new("quit", "q", "", "", "quit the emulator", _ => Do(machine.Quit)),
@@ -68,6 +74,7 @@ public sealed class HmpCommands
             new("system_wakeup", "", "", "", "wakeup guest from suspend", static _ => "Error: Unable to wake up: guest is not in suspended state\n"),
             .. new HmpMemory(machine, this).Commands,
             .. new HmpNetwork(machine).Commands,
+            .. new HmpJobs(machine).Commands,
         ];
         _commands.Sort(static (a, b) => string.CompareOrdinal(a.Name, b.Name));
         _infos = [.. new HmpInfo(machine, this).Commands.OrderBy(static c => c.Name, StringComparer.Ordinal)];
@@ -235,6 +242,12 @@ public sealed class HmpCommands
         BlockCommands.ChangeMedium(_machine, a.Text("device"), a.Text("target"), a.OptionalText("arg"), a.OptionalText("read-only-mode") ?? "retain", a.Has("force"));
         return "";
     }
+
+    /// <summary>There is no watchdog whose action this could be.</summary>
+    private static string WatchdogAction(HmpArguments a) =>
+        a.Text("action") is "reset" or "shutdown" or "poweroff" or "pause" or "debug" or "none" or "inject-nmi"
+            ? ""
+            : $"Error: Parameter 'action' does not accept value '{a.Text("action")}'\n";
 
     private string Log(HmpArguments a)
     {

@@ -22,7 +22,9 @@ internal sealed class HmpInfo(IMachineControl machine, HmpCommands monitor)
         new("history", "", "", "", "show the command line history", _ =>
             string.Concat(monitor.History().Select(static (line, i) => $"{i}: '{line}'\n"))),
         new("hotpluggable-cpus", "", "", "", "Show information about hotpluggable CPUs", _ => HotpluggableCpus()),
-        new("iothreads", "", "", "", "show iothreads", static _ => ""),
+        new("iothreads", "", "", "", "show iothreads", _ => string.Concat(IoThreads(machine).Select(static t =>
+            $"{t.Id}:\n  thread_id={Environment.ProcessId}\n  poll-max-ns={t.Property("poll-max-ns") ?? "32768"}\n  poll-grow={t.Property("poll-grow") ?? "0"}\n"
+            + $"  poll-shrink={t.Property("poll-shrink") ?? "0"}\n  aio-max-batch={t.Property("aio-max-batch") ?? "0"}\n"))),
         new("irq", "", "", "", "show the interrupts statistics (if available)", _ => Interrupts()),
         new("jit", "", "", "", "show dynamic compiler info", _ => machine.TranslatorStatistics),
         new("kvm", "", "", "", "show KVM information", static _ => "kvm support: disabled\n"),
@@ -80,6 +82,9 @@ internal sealed class HmpInfo(IMachineControl machine, HmpCommands monitor)
 
     private static ObjectNode Find(IMachineControl machine, string path) =>
         ObjectTree.Find(ObjectTree.Build(machine), path, out _) ?? throw QmpErrorException.DeviceNotFound(path);
+
+    private static IEnumerable<UserObject> IoThreads(IMachineControl machine) =>
+        (machine.Objects?.All.Values ?? []).Where(static o => o.Type == "iothread");
 
     private string Status() => "VM status: " + machine.State switch
     {

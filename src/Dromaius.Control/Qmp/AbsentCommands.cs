@@ -18,7 +18,6 @@ internal static class AbsentCommands
         struct TPMInfo = id: str
         enum TpmModel = tpm-tis tpm-crb tpm-spapr
         enum TpmType = passthrough emulator
-        struct IOThreadInfo = id: str, thread-id: int, poll-max-ns: int, poll-grow: int, poll-shrink: int, aio-max-batch: int
         struct MigrationInfo = status?: str
         enum MigrationCapability = xbzrle rdma-pin-all auto-converge zero-blocks compress events postcopy-ram x-colo release-ram block return-path pause-before-switchover multifd dirty-bitmaps postcopy-blocktime late-block-activate x-ignore-shared validate-uuid background-snapshot zero-copy-send postcopy-preempt
         struct MigrationCapabilityStatus = capability: MigrationCapability, state: bool
@@ -41,7 +40,6 @@ internal static class AbsentCommands
         command query-tpm -> [TPMInfo]
         command query-tpm-models -> [TpmModel]
         command query-tpm-types -> [TpmType]
-        command query-iothreads -> [IOThreadInfo]
         command query-migrate -> MigrationInfo
         command query-migrate-capabilities -> [MigrationCapabilityStatus]
         command migrate-set-capabilities(capabilities: [MigrationCapabilityStatus])
@@ -93,7 +91,7 @@ internal static class AbsentCommands
             ["closefd"] = static a => throw QmpErrorException.Generic($"File descriptor named '{a.Text("fdname")}' not found"),
         };
         foreach (var name in (ReadOnlySpan<string>)["query-acpi-ospm-status", "query-vnc-servers", "query-tpm", "query-tpm-models",
-            "query-tpm-types", "query-iothreads", "query-fdsets", "query-memory-devices", "query-pr-managers", "query-stats-schemas"])
+            "query-tpm-types", "query-fdsets", "query-memory-devices", "query-pr-managers", "query-stats-schemas"])
             table[name] = static _ => new JsonArray();
         return table;
     }

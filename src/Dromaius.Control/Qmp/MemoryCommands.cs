@@ -26,7 +26,7 @@ internal sealed class MemoryCommands
             ["query-memdev"] = _ => new JsonArray(new JsonObject
             {
                 ["share"] = false, ["reserve"] = true, ["prealloc"] = false, ["host-nodes"] = new JsonArray(), ["size"] = machine.RamSize,
-                ["merge"] = true, ["dump"] = true, ["policy"] = "default", ["id"] = "pc.ram",
+                ["merge"] = true, ["dump"] = true, ["policy"] = "default", ["id"] = machine.Objects?.MachineMemory ?? "pc.ram",
             }),
             ["memsave"] = a =>
             {

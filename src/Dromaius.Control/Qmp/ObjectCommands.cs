@@ -1,6 +1,7 @@
 using System.Text.Json.Nodes;
 using Dromaius.Boards;
 using Dromaius.Core.Devices;
+using Dromaius.Core.Options;
 using Dromaius.Cpu.X86;
 
 namespace Dromaius.Control.Qmp;
@@ -17,6 +18,10 @@ internal sealed class ObjectCommands
         command qom-list-types(implements?: str, abstract?: bool) -> [ObjectTypeInfo]
         command qom-list-properties(typename: str) -> [ObjectPropertyInfo]
         command device-list-properties(typename: str) -> [ObjectPropertyInfo]
+        open command object-add(qom-type: str, id: str)
+        command object-del(id: str)
+        struct IOThreadInfo = id: str, thread-id: int, poll-max-ns: int, poll-grow: int, poll-shrink: int, aio-max-batch: int
+        command query-iothreads -> [IOThreadInfo]
         open command device_add(driver: str, bus?: str, id?: str)
         command device_del(id: str)
         event DEVICE_DELETED(device?: str, path: str)
@@ -43,12 +48,34 @@ internal sealed class ObjectCommands
             ["qom-list-types"] = ListTypes,
             ["qom-list-properties"] = a => ListProperties(a.Text("typename"), devicesOnly: false),
             ["device-list-properties"] = a => ListProperties(a.Text("typename"), devicesOnly: true),
+            ["object-add"] = a => QmpCommands.Do(() => ObjectsOf(machine).Add(OptionList.Parse(a.Values.ToJsonString(), "qom-type"))),
+            ["object-del"] = a => QmpCommands.Do(() => ObjectsOf(machine).Remove(a.Text("id"))),
+            ["query-iothreads"] = _ => IoThreads(),
             ["device_add"] = AddDevice,
             ["device_del"] = a => QmpCommands.Do(() => machine.UnplugDevice(FindDevice(a.Text("id")))),
         };
     }
 
     public Dictionary<string, Func<QmpArguments, JsonNode?>> Table { get; }
+
+    public static UserObjects ObjectsOf(IMachineControl machine) => machine.Objects ?? throw QmpErrorException.Generic("the machine takes no objects");
+
+    /// <summary>Drives are served by a pool: the threads that were asked for have no thread of their own in the host.</summary>
+    private JsonArray IoThreads()
+    {
+        var list = new JsonArray();
+        foreach (var thread in (_machine.Objects?.All.Values ?? []).Where(static o => o.Type == "iothread"))
+        {
+            long Value(string name, long usual) => long.TryParse(thread.Property(name), out var value) ? value : usual;
+            list.Add((JsonNode)new JsonObject
+            {
+                ["poll-shrink"] = Value("poll-shrink", 0), ["thread-id"] = Environment.ProcessId, ["aio-max-batch"] = Value("aio-max-batch", 0),
+                ["poll-grow"] = Value("poll-grow", 0), ["poll-max-ns"] = Value("poll-max-ns", 32768), ["id"] = thread.Id,
+            });
+        }
+
+        return list;
+    }
 
     private ObjectNode Find(string path)
     {

@@ -309,6 +309,7 @@ internal sealed class QmpSchema
     {
         var list = new JsonArray();
         var names = new Dictionary<string, string>(StringComparer.Ordinal);
+        var lists = new HashSet<string>(StringComparer.Ordinal);
         var waiting = new Queue<string>();
 
         string Ref(string type)
@@ -316,7 +317,9 @@ internal sealed class QmpSchema
             if (type[0] == '[')
             {
                 var element = Ref(type[1..^1]);
-                if (names.TryAdd(type, $"[{element}]"))
+                // Integers of several ranges are one type to clients, and so are lists of them.
+                names[type] = $"[{element}]";
+                if (lists.Add(element))
                     list.Add((JsonNode)new JsonObject { ["name"] = $"[{element}]", ["element-type"] = element, ["meta-type"] = "array" });
                 return names[type];
             }

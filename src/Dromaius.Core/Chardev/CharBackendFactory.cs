@@ -190,14 +190,16 @@ public sealed class CharBackendFactory : IDisposable
     {
         var server = options.TakeBool("server", false);
         var path = options.Take("path");
+        int? descriptor = options.Take("fd") is { } fd ? (int)OptionValue.Number("fd", fd, 0, int.MaxValue) : null;
         _ = options.Take("ipv4");
         _ = options.Take("ipv6");
         _ = options.Take("abstract");
         _ = options.Take("tight");
-        var port = path == null ? (int)OptionValue.Number("port", options.TakeRequired("port"), 0, 65535) : 0;
+        var port = path == null && descriptor == null ? (int)OptionValue.Number("port", options.TakeRequired("port"), 0, 65535) : 0;
         var settings = new SocketSettings
         {
             Path = path,
+            Descriptor = descriptor,
             Host = options.Take("host") ?? "",
             Port = port,
             LastPort = (int)options.TakeNumber("to", port, 0, 65535),

@@ -8,6 +8,9 @@ namespace Dromaius.Core.Chardev;
 /// <summary>Where a stream socket is and how it behaves (<c>-chardev socket</c>).</summary>
 public sealed record SocketSettings
 {
+    /// <summary>A descriptor that the starting process handed over: a listening socket for a server, else a connected one.</summary>
+    public int? Descriptor { get; init; }
+
     /// <summary>Path of a Unix socket; null for TCP.</summary>
     public string? Path { get; init; }
     public string Host { get; init; } = "";
@@ -27,7 +30,7 @@ public sealed record SocketSettings
 
     public override string ToString()
     {
-        var kind = Path != null ? $"unix:{Path}" : $"{(Telnet ? "telnet" : "tcp")}:{(Host.Length == 0 ? "0.0.0.0" : Host)}:{Port}";
+        var kind = Descriptor != null ? $"fd:{Descriptor}" : Path != null ? $"unix:{Path}" : $"{(Telnet ? "telnet" : "tcp")}:{(Host.Length == 0 ? "0.0.0.0" : Host)}:{Port}";
         return Server ? kind + ",server=on" : kind;
     }
 }
@@ -152,7 +155,7 @@ public sealed class SocketBackend : CharBackend
 
     private void Adopt(Socket peer)
     {
-        if (_settings.Path == null && _settings.NoDelay)
+        if (_settings.NoDelay && peer.AddressFamily != AddressFamily.Unix)
             peer.NoDelay = true;
         _queue.Clear();
         if (_telnet != null)
@@ -196,8 +199,23 @@ public sealed class SocketBackend : CharBackend
         }
     }
 
+    /// <summary>The socket behind a descriptor that we were started with.</summary>
+    private static Socket Inherited(int descriptor)
+    {
+        try
+        {
+            return new Socket(new SafeSocketHandle(descriptor, ownsHandle: true));
+        }
+        catch (Exception e) when (e is SocketException or ArgumentException)
+        {
+            throw new UserErrorException($"File descriptor '{descriptor}' is not a socket");
+        }
+    }
+
     private static Socket Listen(SocketSettings settings)
     {
+        if (settings.Descriptor is { } descriptor)
+            return Inherited(descriptor);
         if (settings.Path != null)
         {
             File.Delete(settings.Path);
@@ -229,6 +247,8 @@ public sealed class SocketBackend : CharBackend
 
     private static Socket Connect(SocketSettings settings)
     {
+        if (settings.Descriptor is { } descriptor)
+            return Inherited(descriptor);
         if (settings.Path != null)
         {
             var local = new Socket(AddressFamily.Unix, SocketType.Stream, ProtocolType.Unspecified);

@@ -1,11 +1,13 @@
 using System.Text;
+using System.Text.Json;
 using Dromaius.Core.Errors;
 
 namespace Dromaius.Core.Options;
 
 /// <summary>
 /// A <c>value,key=value,flag,noflag</c> argument as QEMU's options spell it: commas separate, a doubled comma stands for one,
-/// the first part may leave its key out, a part without a value is a boolean. Order is kept; a later key wins.
+/// the first part may leave its key out, a part without a value is a boolean. Order is kept; a later key wins. Where a first part may
+/// leave its key out, a JSON object says the same.
 /// </summary>
 public sealed class OptionList
 {
@@ -22,6 +24,12 @@ public sealed class OptionList
     public static OptionList Parse(string text, string? impliedKey = null)
     {
         var list = new OptionList { Source = text };
+        if (impliedKey != null && text.StartsWith('{'))
+        {
+            list.AddJson(text);
+            return list;
+        }
+
         var first = true;
         foreach (var part in SplitParts(text))
         {
@@ -40,6 +48,47 @@ public sealed class OptionList
         }
 
         return list;
+    }
+
+    /// <summary>Members of a JSON object: nested ones with dotted keys, lists of texts as the same key several times.</summary>
+    private void AddJson(string text)
+    {
+        try
+        {
+            using var document = JsonDocument.Parse(text);
+            AddJson("", document.RootElement);
+        }
+        catch (JsonException)
+        {
+            throw new UserErrorException("JSON parse error, Invalid JSON syntax");
+        }
+    }
+
+    private void AddJson(string key, JsonElement value)
+    {
+        switch (value.ValueKind)
+        {
+            case JsonValueKind.Object when value.EnumerateObject().Count() == 1 && value.TryGetProperty("str", out var only):
+                AddJson(key, only);
+                break;
+            case JsonValueKind.Object:
+                foreach (var member in value.EnumerateObject())
+                    AddJson(key.Length == 0 ? member.Name : $"{key}.{member.Name}", member.Value);
+                break;
+            case JsonValueKind.Array:
+                foreach (var item in value.EnumerateArray())
+                    AddJson(key, item);
+                break;
+            case JsonValueKind.True or JsonValueKind.False:
+                Add(key, value.GetBoolean() ? "on" : "off");
+                break;
+            case JsonValueKind.String:
+                Add(key, value.GetString()!);
+                break;
+            case JsonValueKind.Number:
+                Add(key, value.GetRawText());
+                break;
+        }
     }
 
     /// <summary>Splits at single commas and undoubles the others.</summary>

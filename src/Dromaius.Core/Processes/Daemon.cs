@@ -56,11 +56,40 @@ public static unsafe partial class Daemon
             return;
         Environment.SetEnvironmentVariable(Variable, null);
         var none = open("/dev/null", ReadWrite | CloseOnExec);
+        var copies = CopiesOfTerminal();
         for (var i = 0; i < 3; i++)
             _ = dup2(none, i);
+        foreach (var copy in copies)
+            _ = dup2(none, copy);
         byte ready = 0;
         _ = write(fd, &ready, 1);
         _ = close(fd);
+    }
+
+    /// <summary>
+    /// The runtime's own duplicates of the standard descriptors: who reads our output through a pipe waits until the last one is closed.
+    /// </summary>
+    private static List<int> CopiesOfTerminal()
+    {
+        const string Folder = "/proc/self/fd/";
+        var ends = new HashSet<string>();
+        var copies = new List<int>();
+        for (var i = 0; i < 3; i++)
+        {
+            if (Target(Folder + i) is { } target && (target.StartsWith("pipe:", StringComparison.Ordinal) || target.StartsWith("socket:", StringComparison.Ordinal)))
+                ends.Add(target);
+        }
+
+        foreach (var path in Directory.GetFiles(Folder))
+        {
+            if (int.TryParse(Path.GetFileName(path), out var fd) && fd > 2 && Target(path) is { } target && ends.Contains(target))
+                copies.Add(fd);
+        }
+
+        return copies;
+
+        // "pipe:[7]" is no path: the link's text comes with the folder before it.
+        static string? Target(string path) => new FileInfo(path).LinkTarget is { } link ? Path.GetFileName(link) : null;
     }
 
     private static void SetCloseOnExec(int fd) => _ = fcntl(fd, 2, 1);

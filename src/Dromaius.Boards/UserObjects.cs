@@ -1,0 +1,125 @@
+using System.Text;
+using Dromaius.Block.Graph;
+using Dromaius.Core.Errors;
+using Dromaius.Core.Options;
+using Dromaius.Net;
+
+namespace Dromaius.Boards;
+
+/// <summary>An object that is no device: its type, id and properties.</summary>
+public sealed record UserObject(string Type, string Id, IReadOnlyList<KeyValuePair<string, string>> Properties)
+{
+    public bool IsMemory => Type.StartsWith("memory-backend-", StringComparison.Ordinal);
+
+    /// <summary>A property as the user wrote it, or null.</summary>
+    public string? Property(string name) => Properties.LastOrDefault(p => p.Key == name).Value;
+}
+
+/// <summary>What <c>-object</c> and <c>object-add</c> make: secrets, threads, memory, recorders of networks. Used under the machine lock.</summary>
+public sealed class UserObjects(NetworkSet? networks)
+{
+    /// <summary>The types with the properties that each takes.</summary>
+    private static readonly Dictionary<string, string[]> Types = new()
+    {
+        ["filter-dump"] = [],
+        ["iothread"] = ["poll-max-ns", "poll-grow", "poll-shrink", "aio-max-batch", "thread-pool-min", "thread-pool-max"],
+        ["memory-backend-memfd"] =
+            ["size", "share", "prealloc", "prealloc-threads", "merge", "dump", "host-nodes", "policy", "reserve", "seal", "x-use-canonical-path-for-ramblock-id"],
+        ["memory-backend-ram"] =
+            ["size", "share", "prealloc", "prealloc-threads", "merge", "dump", "host-nodes", "policy", "reserve", "x-use-canonical-path-for-ramblock-id"],
+        ["secret"] = ["data", "file", "format"],
+    };
+
+    private readonly Dictionary<string, UserObject> _objects = new(StringComparer.Ordinal);
+
+    public IReadOnlyDictionary<string, UserObject> All => _objects;
+
+    public static IEnumerable<string> TypeNames => Types.Keys;
+
+    /// <summary>The object whose memory is the machine's, or null.</summary>
+    public string? MachineMemory { get; set; }
+
+    /// <summary>Makes an object of its properties, <c>qom-type</c> and <c>id</c> among them.</summary>
+    public void Add(OptionList options)
+    {
+        var type = CheckType(options);
+        var id = options.TakeRequired("id");
+        if (!IsIdentifier(id))
+            throw new UserErrorException("Parameter 'id' expects an identifier");
+        if (_objects.ContainsKey(id))
+            throw new UserErrorException($"attempt to add duplicate property '{id}' to object (type 'container')");
+        var made = new UserObject(type, id, [.. options.Items.Where(static i => i.Key is not ("qom-type" or "id"))]);
+        if (type == "filter-dump")
+            (networks ?? throw new UserErrorException($"invalid object type: {type}")).AddDump(id, options);
+        else
+        {
+            foreach (var (key, _) in made.Properties)
+            {
+                if (!Types[type].Contains(key) && !(key.StartsWith("host-nodes.", StringComparison.Ordinal) && made.IsMemory))
+                    throw new UserErrorException($"Parameter '{key}' is unexpected");
+            }
+
+            if (type == "secret")
+                ImageSecrets.Set(id, Secret(made));
+            else if (made.IsMemory && OptionValue.Size("size", options.TakeRequired("size")) == 0)
+                throw new UserErrorException($"property 'size' of {type} doesn't take value '0'");
+            else if (type == "iothread")
+            {
+                foreach (var (key, value) in made.Properties)
+                    _ = OptionValue.Number(key, value, 0, long.MaxValue);
+            }
+        }
+
+        _objects.Add(id, made);
+    }
+
+    /// <summary>The type that options name; it must be one of ours.</summary>
+    public static string CheckType(OptionList options)
+    {
+        var type = options.TakeRequired("qom-type");
+        return Types.ContainsKey(type) ? type : throw new UserErrorException($"invalid object type: {type}{NearestNames.Hint(type, Types.Keys)}");
+    }
+
+    public void Remove(string id)
+    {
+        if (!_objects.TryGetValue(id, out var made))
+            throw new UserErrorException($"object '{id}' not found");
+        if (id == MachineMemory)
+            throw new UserErrorException($"object '{id}' is in use, can not be deleted");
+        _ = _objects.Remove(id);
+        if (made.Type == "filter-dump")
+            networks?.RemoveFilter(id);
+        else if (made.Type == "secret")
+            ImageSecrets.Remove(id);
+    }
+
+    private static byte[] Secret(UserObject made)
+    {
+        var (data, file) = (made.Property("data"), made.Property("file"));
+        if (data != null && file != null)
+            throw new UserErrorException("'file' and 'data' are mutually exclusive");
+        if (data == null && file == null)
+            throw new UserErrorException("Must provide 'file' or 'data'");
+        try
+        {
+            var bytes = data != null ? Encoding.UTF8.GetBytes(data) : File.ReadAllBytes(file!);
+            return made.Property("format") switch
+            {
+                null or "raw" => bytes,
+                "base64" => Convert.FromBase64String(Encoding.ASCII.GetString(bytes)),
+                var other => throw new UserErrorException($"Parameter 'format' does not accept value '{other}'"),
+            };
+        }
+        catch (FormatException)
+        {
+            throw new UserErrorException("Base64 data is not valid");
+        }
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+        {
+            throw new UserErrorException($"Unable to read {file}: {e.Message}");
+        }
+    }
+
+    private static bool IsIdentifier(string id) =>
+        id.Length > 0 && char.IsAsciiLetter(id[0]) && id.All(static c => char.IsAsciiLetterOrDigit(c) || c is '-' or '.' or '_');
+}

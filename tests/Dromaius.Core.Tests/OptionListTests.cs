@@ -1,0 +1,21 @@
+using Dromaius.Core.Errors;
+using Dromaius.Core.Options;
+
+namespace Dromaius.Core.Tests;
+
+/// <summary>Arguments of options in both of their spellings.</summary>
+public sealed class OptionListTests
+{
+    [Fact]
+    public void JsonSaysTheSame()
+    {
+        var list = OptionList.Parse("{\"type\":\"user\",\"restrict\":true,\"mtu\":1500,\"addr\":{\"type\":\"inet\"},\"hostfwd\":[{\"str\":\"a\"},{\"str\":\"b\"}]}", "type");
+        Assert.Equal(["type=user", "restrict=on", "mtu=1500", "addr.type=inet", "hostfwd=a", "hostfwd=b"], list.Items.Select(static i => $"{i.Key}={i.Value}"));
+    }
+
+    [Theory]
+    [InlineData("{")]
+    [InlineData("{\"a\":}")]
+    [InlineData("{\"a\":1}}")]
+    public void BrokenJsonIsRefused(string text) => Assert.Throws<UserErrorException>(() => OptionList.Parse(text, "type"));
+}
