@@ -70,7 +70,7 @@ public sealed partial class E1000e
         Span<byte> descriptor = stackalloc byte[DescriptorSize];
         for (var left = frame.Length + crc; left > 0;)
         {
-            var place = RingAddress(at, DescriptorSize);
+            var place = RingAddress(at);
             _ = DmaSpace.Read(place, descriptor[..8]);
             var part = Math.Min(BufferSize, left);
             WriteBuffer(BinaryPrimitives.ReadUInt64LittleEndian(descriptor), ref frame, part);
@@ -101,13 +101,15 @@ public sealed partial class E1000e
         var needed = total <= first ? 1 : rest == 0 ? int.MaxValue : Math.Max(1, (total - first + rest - 1) / rest);
         if (needed == int.MaxValue)
             return true;
-        if (!FindRoom(Rdlen + at, Rdh + at, Rdt + at, needed, 1, out var count, SplitDescriptor))
+        // Head and tail count in 16 bytes here too.
+        const int Step = SplitDescriptor / DescriptorSize;
+        if (!FindRoom(Rdlen + at, Rdh + at, Rdt + at, needed * Step, 1, out var count))
             return false;
         Span<byte> descriptor = stackalloc byte[SplitDescriptor];
         Span<int> written = stackalloc int[SplitBuffers];
         for (var (n, left) = (0, total); left > 0; n++)
         {
-            var place = RingAddress(at, SplitDescriptor);
+            var place = RingAddress(at);
             _ = DmaSpace.Read(place, descriptor);
             for (var i = 0; i < SplitBuffers; i++)
             {
@@ -125,14 +127,14 @@ public sealed partial class E1000e
             // The part with the done bit goes last.
             _ = DmaSpace.Write(place + 16, descriptor[16..]);
             _ = DmaSpace.Write(place, descriptor[..16]);
-            Advance(at, count);
+            Advance(at, count, Step);
         }
 
         NoteReceived(queue, count);
         return true;
     }
 
-    private ulong RingAddress(int at, int size) => (Register(Rdbal + at) | ((ulong)Register(Rdbah + at) << 32)) + (ulong)(Register(Rdh + at) * size);
+    private ulong RingAddress(int at) => (Register(Rdbal + at) | ((ulong)Register(Rdbah + at) << 32)) + (ulong)(Register(Rdh + at) * DescriptorSize);
 
     /// <summary>A part of the frame; what goes beyond it stands for the check sequence.</summary>
     private void WriteBuffer(ulong address, ref ReadOnlySpan<byte> frame, int length)
@@ -153,7 +155,7 @@ public sealed partial class E1000e
         BinaryPrimitives.WriteUInt16LittleEndian(descriptor[14..], last ? result.Vlan : (ushort)0);
     }
 
-    private void Advance(int at, uint count) => Register(Rdh + at) = Register(Rdh + at) + 1 >= count ? 0 : Register(Rdh + at) + 1;
+    private void Advance(int at, uint count, uint step = 1) => Register(Rdh + at) = Register(Rdh + at) + step >= count ? 0 : Register(Rdh + at) + step;
 
     private void NoteReceived(int queue, uint count)
     {

@@ -86,9 +86,9 @@ public abstract partial class IntelEthernet
     }
 
     /// <summary>The ring has buffers for so many bytes.</summary>
-    protected bool FindRoom(int lengthRegister, int head, int tail, int needed, int size, out uint count, uint descriptorSize = DescriptorSize)
+    protected bool FindRoom(int lengthRegister, int head, int tail, int needed, int size, out uint count)
     {
-        count = Register(lengthRegister) / descriptorSize;
+        count = Register(lengthRegister) / DescriptorSize;
         if (count == 0 || Register(head) >= count || Register(tail) > count)
             return false;
         var free = (Register(tail) + count - Register(head)) % count;
