@@ -21,8 +21,13 @@ public sealed class UserObjects(NetworkSet? networks)
     /// <summary>The types with the properties that each takes.</summary>
     private static readonly Dictionary<string, string[]> Types = new()
     {
-        ["filter-dump"] = [],
+        ["filter-dump"] = ["netdev", "file", "maxlen", "queue", "status", "position", "insert"],
         ["iothread"] = ["poll-max-ns", "poll-grow", "poll-shrink", "aio-max-batch", "thread-pool-min", "thread-pool-max"],
+        ["memory-backend-file"] =
+        [
+            "mem-path", "align", "discard-data", "pmem", "readonly", "size", "share", "prealloc", "prealloc-threads", "merge", "dump", "host-nodes", "policy",
+            "reserve", "x-use-canonical-path-for-ramblock-id",
+        ],
         ["memory-backend-memfd"] =
             ["size", "share", "prealloc", "prealloc-threads", "merge", "dump", "host-nodes", "policy", "reserve", "seal", "x-use-canonical-path-for-ramblock-id"],
         ["memory-backend-ram"] =
@@ -35,6 +40,9 @@ public sealed class UserObjects(NetworkSet? networks)
     public IReadOnlyDictionary<string, UserObject> All => _objects;
 
     public static IEnumerable<string> TypeNames => Types.Keys;
+
+    /// <summary>The names of the properties of a type; null when there is none of that name.</summary>
+    public static IReadOnlyList<string>? PropertiesOf(string type) => Types.GetValueOrDefault(type);
 
     /// <summary>The object whose memory is the machine's, or null.</summary>
     public string? MachineMemory { get; set; }
@@ -49,6 +57,8 @@ public sealed class UserObjects(NetworkSet? networks)
         if (_objects.ContainsKey(id))
             throw new UserErrorException($"attempt to add duplicate property '{id}' to object (type 'container')");
         var made = new UserObject(type, id, [.. options.Items.Where(static i => i.Key is not ("qom-type" or "id"))]);
+        if (type == "memory-backend-file")
+            throw new UserErrorException("memory in files is not available in this version (try memory-backend-ram)");
         if (type == "filter-dump")
             (networks ?? throw new UserErrorException($"invalid object type: {type}")).AddDump(id, options);
         else

@@ -71,6 +71,7 @@ public sealed class QmpMonitorTests : IDisposable
         Assert.NotNull(Ask("{\"execute\":\"object-add\",\"arguments\":{\"qom-type\":\"iothread\",\"id\":\"t1\",\"frob\":1}}")["error"]);
         Assert.NotNull(Ask("{\"execute\":\"object-add\",\"arguments\":{\"qom-type\":\"memory-backend-ram\",\"id\":\"m\",\"size\":0}}")["error"]);
         Assert.NotNull(Ask("{\"execute\":\"object-del\",\"arguments\":{\"id\":\"t0\"}}")["return"]);
+        Assert.NotNull(Ask("{\"execute\":\"qom-list-properties\",\"arguments\":{\"typename\":\"memory-backend-file\"}}")["return"]);
         Assert.NotNull(Ask("{\"execute\":\"object-del\",\"arguments\":{\"id\":\"t0\"}}")["error"]);
     }
 

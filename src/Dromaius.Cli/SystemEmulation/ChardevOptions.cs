@@ -37,6 +37,7 @@ internal static class ChardevOptions
                 var other => throw new UserErrorException($"Invalid parameter '{other}'{NearestNames.Hint(other, ["readline", "control"])}"),
             };
             var pretty = list.TakeBool("pretty", false);
+            _ = list.Take("id");
             list.RejectUntaken();
             AddMonitor(s, a with { Value = $"chardev:{chardev}" }, machine, pretty);
         }),

@@ -32,7 +32,7 @@ internal sealed class ObjectCommands
     [
         ("object", ""), ("device", "object"), ("machine", "object"), ("generic-pc-machine", "machine"), ("cpu", "device"),
         ("x86_64-cpu", "cpu"), ("i386-cpu", "cpu"), ("pci-device", "device"), ("isa-device", "device"), ("sys-bus-device", "device"),
-        ("scsi-device", "device"), ("ide-device", "device"), ("virtio-device", "device"), ("usb-device", "device"), ("bus", "object"), ("accel", "object"), ("chardev", "object"),
+        ("scsi-device", "device"), ("ide-device", "device"), ("virtio-device", "device"), ("usb-device", "device"), ("bus", "object"), ("accel", "object"), ("memory-backend", "object"), ("netfilter", "object"), ("chardev", "object"),
     ];
 
     private readonly IMachineControl _machine;
@@ -126,6 +126,13 @@ internal sealed class ObjectCommands
             yield return ($"{model}-{_machine.Target}-cpu", $"{_machine.Target}-cpu", false);
         foreach (var type in _machine.Description?.DeviceTypes.Types ?? [])
             yield return (type.Name, ParentOf(type), false);
+        foreach (var accelerator in (string[])["tcg-accel", "qtest-accel"])
+            yield return (accelerator, "accel", false);
+        foreach (var name in UserObjects.TypeNames)
+        {
+            yield return (name, name.StartsWith("memory-backend-", StringComparison.Ordinal) ? "memory-backend"
+                : name.StartsWith("filter-", StringComparison.Ordinal) ? "netfilter" : "object", false);
+        }
     }
 
     private static string ParentOf(DeviceType type) => type.Bus switch
@@ -183,6 +190,12 @@ internal sealed class ObjectCommands
             }
 
             return list;
+        }
+
+        if (!devicesOnly && UserObjects.PropertiesOf(name) is { } own)
+        {
+            return new JsonArray([new JsonObject { ["name"] = "type", ["type"] = "string" },
+                .. own.Select(static p => (JsonNode)new JsonObject { ["name"] = p, ["type"] = "string" })]);
         }
 
         if (!devicesOnly && MachineTypes.List.FirstOrDefault(t => t.Name + "-machine" == name) is { } machine)
