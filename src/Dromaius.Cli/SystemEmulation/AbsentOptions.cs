@@ -31,7 +31,7 @@ internal static class AbsentOptions
 
     private static void OnlyNone(Argument argument, string what)
     {
-        if (OptionList.SplitParts(argument.Value)[0] is not ("none" or "driver=none"))
+        if (OptionList.Parse(argument.Value, "driver").Take("driver") != "none")
             throw new UserErrorException($"{what} not available in this version (only 'none')");
     }
 }

@@ -23,7 +23,6 @@ internal static class OptionParameters
         Of("fw_cfg", "name file string gen_id"),
         Of("msg", "timestamp:boolean guest-name:boolean"),
         Of("overcommit", "mem-lock:boolean cpu-pm:boolean"),
-        Of("sandbox", "enable:boolean obsolete elevateprivileges spawn resourcecontrol"),
         Of("action", "shutdown reboot panic watchdog"),
         Of("drive", "bus unit:number index:number media if file format id werror rerror readonly:boolean cache aio discard detect-zeroes snapshot:boolean"),
         Of("blockdev", ""),
