@@ -14,6 +14,16 @@ public sealed class OptionListTests
     }
 
     [Theory]
+    [InlineData("4", 0x20)]
+    [InlineData("0x4", 0x20)]
+    [InlineData("0x1f.7", 0xFF)]
+    public void PciAddresses(string text, int expected)
+    {
+        Assert.True(Devices.PropertyValues.TryParsePciAddress(text, out var devfn));
+        Assert.Equal(expected, devfn);
+    }
+
+    [Theory]
     [InlineData("{")]
     [InlineData("{\"a\":}")]
     [InlineData("{\"a\":1}}")]

@@ -122,6 +122,9 @@ public static class PropertyValues
             return true;
         var dot = text.IndexOf('.');
         var slotText = dot < 0 ? text : text[..dot];
+        // Hexadecimal with or without saying so: libvirt writes 0x4.
+        if (slotText.StartsWith("0x", StringComparison.OrdinalIgnoreCase))
+            slotText = slotText[2..];
         if (!uint.TryParse(slotText, NumberStyles.AllowHexSpecifier, CultureInfo.InvariantCulture, out var slot) || slot > 31)
             return false;
         uint function = 0;
