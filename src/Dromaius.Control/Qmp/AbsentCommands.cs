@@ -77,7 +77,7 @@ internal static class AbsentCommands
             ["query-spice"] = static _ => new JsonObject { ["migrated"] = false, ["enabled"] = false, ["mouse-mode"] = "client" },
             ["query-migrate"] = static _ => null,
             ["query-migrate-capabilities"] = static _ => new JsonArray([.. Capabilities.Select(static c => (JsonNode)new JsonObject { ["state"] = false, ["capability"] = c })]),
-            ["migrate-set-capabilities"] = static a => a.Array("capabilities").Any(static c => (bool)c!["state"]!)
+            ["migrate-set-capabilities"] = static a => a.Array("capabilities").Any(static c => (bool)c!["state"]! && (string)c["capability"]! != "events")
                 ? throw QmpErrorException.Generic("Migration is not available")
                 : null,
             ["query-migrate-parameters"] = static _ => new JsonObject { ["downtime-limit"] = 300, ["max-bandwidth"] = 134217728 },
