@@ -5,6 +5,19 @@ using Dromaius.Net;
 
 namespace Dromaius.Boards;
 
+/// <summary>Which guest code is translated anew as traces, several blocks at a time.</summary>
+public enum TraceKind
+{
+    /// <summary>What is found running again and again.</summary>
+    Hot,
+
+    /// <summary>None.</summary>
+    Off,
+
+    /// <summary>All of it, to test the translator.</summary>
+    Always,
+}
+
 /// <summary>A name with <c>key=value</c> pairs, as in <c>-device isa-debug-exit,iobase=0xf4</c>.</summary>
 /// <param name="Name">The driver.</param>
 /// <param name="Properties">In the order given; <c>id</c> and <c>bus</c> included.</param>
@@ -129,6 +142,9 @@ public sealed record MachineOptions
 
     /// <summary>True: all vCPUs take turns on one thread (<c>-accel tcg,thread=single</c>).</summary>
     public bool SingleThread { get; init; }
+
+    /// <summary>Which code becomes traces (<c>-accel tcg,traces=</c>).</summary>
+    public TraceKind Traces { get; init; }
 
     /// <summary>Bytes of translated code to keep (<c>-accel tcg,tb-size=</c> in MiB), or null.</summary>
     public ulong? CodeCacheSize { get; init; }

@@ -26,13 +26,22 @@ internal sealed class ProgramGenerator(Random random, IrBuilder b)
     public void Write()
     {
         var instructions = random.Next(1, 12);
-        var loop = random.Next(4) == 0 ? b.NewLabel() : -1;
+        var loop = random.Next(3) == 0 ? b.NewLabel() : -1;
+        var closed = loop >= 0 && random.Next(2) == 0;
         b.InsnStart(_pc);
         b.FpLoad();
         if (loop >= 0)
         {
             b.Set(new Val(LoopCounter), b.Const((ulong)random.Next(1, 5)));
-            Label(loop);
+            if (closed)
+            {
+                for (var n = random.Next(3); n > 0; n--)
+                    Instruction();
+                b.LoopHead(loop);
+                Forget();
+            }
+            else
+                Label(loop);
         }
 
         var pending = -1;
@@ -46,7 +55,9 @@ internal sealed class ProgramGenerator(Random random, IrBuilder b)
             }
 
             Instruction();
-            if (pending < 0 && random.Next(4) == 0)
+            if (random.Next(5) == 0)
+                b.ExitIf(AnyCond(), AnyWidth(), Int(), Int(), _pc + 11, random.Next(-1, 2));
+            if (!closed && pending < 0 && random.Next(4) == 0)
             {
                 pending = b.NewLabel();
                 Branch(pending);
@@ -61,6 +72,15 @@ internal sealed class ProgramGenerator(Random random, IrBuilder b)
         if (loop >= 0)
         {
             b.Set(new Val(LoopCounter), b.Sub(W.Q, new Val(LoopCounter), b.Const(1)));
+            if (closed)
+            {
+                b.ExitIf(Cond.Eq, W.Q, new Val(LoopCounter), b.Const(0), _pc + 3, random.Next(-1, 2));
+                if (random.Next(3) == 0)
+                    Instruction();
+                b.LoopBack(loop, _pc + 7);
+                return;
+            }
+
             b.BrCond(Cond.Ne, W.Q, new Val(LoopCounter), b.Const(0), loop);
         }
 
@@ -87,6 +107,11 @@ internal sealed class ProgramGenerator(Random random, IrBuilder b)
     private void Label(int label)
     {
         b.Label(label);
+        Forget();
+    }
+
+    private void Forget()
+    {
         _ints.Clear();
         _roots.Clear();
         _vectors.Clear();

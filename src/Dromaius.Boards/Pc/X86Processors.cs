@@ -26,6 +26,7 @@ internal sealed class X86Processors : IDisposable
         _runners = new IVcpuRunner[topology.Cpus];
         _engine = new Engine(X86Layout.Layout, options.CodeCacheSize ?? DefaultCacheSize,
             options.Accelerator == AcceleratorKind.Interpreter, options.PerfMap);
+        _engine.TracesAlways = options.Traces == TraceKind.Always;
         for (var i = 0; i < _cpus.Length; i++)
         {
             var cpu = new X86Cpu(i, Model, machine.Memory, machine.Io, machine.VirtualClock)
@@ -45,6 +46,9 @@ internal sealed class X86Processors : IDisposable
             cpu.Attach(_engine);
             _runners[i] = new X86Runner(cpu);
         }
+
+        if (options.Traces == TraceKind.Hot)
+            _engine.StartSampling();
     }
 
     public X86Model Model { get; }

@@ -30,6 +30,7 @@ internal static class StandardOptions
             select accelerator (tcg or interpreter; use 'help' for a list)
             tb-size=n (size of the code cache in MiB)
             thread=single|multi (one thread for all CPUs, or one each)
+            traces=hot|off|always (which code to translate again along its path; default: hot)
             """, static (s, a) => Accel(s, a)),
         new("smp", "[[cpus=]n][,maxcpus=maxcpus][,sockets=sockets][,dies=dies][,cores=cores][,threads=threads]", """
             set the number of initial CPUs to 'n' [default=1]
@@ -158,6 +159,13 @@ internal static class StandardOptions
                     null or "multi" => false,
                     "single" => true,
                     var other => throw new UserErrorException($"Invalid 'thread' setting {other}"),
+                };
+                settings.Traces = list.Take("traces") switch
+                {
+                    null or "hot" => TraceKind.Hot,
+                    "off" => TraceKind.Off,
+                    "always" => TraceKind.Always,
+                    var other => throw new UserErrorException($"Invalid 'traces' setting {other} (use hot, off or always)"),
                 };
                 if (list.Take("tb-size") is { } size)
                     settings.CodeCacheSize = (ulong)OptionValue.Number("tb-size", size, 0, 1 << 20) << 20;

@@ -124,6 +124,7 @@ internal static class SystemEmulator
         MachineProperties = settings.NoGraphic ? [new("graphics", "off"), .. settings.MachineProperties] : settings.MachineProperties,
         Accelerator = settings.Accelerator,
         SingleThread = settings.SingleThread,
+        Traces = settings.Traces,
         CodeCacheSize = settings.CodeCacheSize,
         PerfMap = settings.PerfMap,
         Cpu = settings.Cpu ?? Catalog.DefaultCpu,

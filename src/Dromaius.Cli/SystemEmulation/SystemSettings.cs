@@ -25,6 +25,7 @@ internal sealed class SystemSettings
     public List<Argument> Accelerators { get; } = [];
     public AcceleratorKind Accelerator { get; set; } = AcceleratorKind.Translator;
     public bool SingleThread { get; set; }
+    public TraceKind Traces { get; set; }
     public ulong? CodeCacheSize { get; set; }
     public bool PerfMap { get; set; }
     public string? Cpu { get; set; }

@@ -39,6 +39,20 @@ public sealed unsafe partial class X86Cpu
             GuestLog.Write("OP:\n" + IrPrinter.Print(_builder));
     }
 
+    private void LogTrace(ReadOnlySpan<ulong> path, bool loops)
+    {
+        if (GuestLog.Has(LogItems.InAsm))
+        {
+            var text = new StringBuilder("----------------\nTRACE:");
+            foreach (var pc in path)
+                text.Append(CultureInfo.InvariantCulture, $" 0x{pc:x8}");
+            GuestLog.Write(text.Append(loops ? " and again\n" : "\n").ToString());
+        }
+
+        if (GuestLog.Has(LogItems.Op))
+            GuestLog.Write("OP:\n" + IrPrinter.Print(_builder));
+    }
+
     /// <summary>The IR after the passes, and the host code.</summary>
     private void LogCompiled(Unit unit)
     {

@@ -81,6 +81,8 @@ public sealed unsafe partial class X86Cpu : IEngineClient, ICodeFetcher
                 // An interrupt changes where it goes on; one that stays masked must not keep new code from being linked.
                 if (State->Rip != rip || State->CodeBase != codeBase || State->Mode != mode)
                     State->Engine.LastExit = 0;
+                else if (Volatile.Read(ref _sampleAsked) != 0)
+                    TakeSample();
             }
 
             if (State->Halted != 0 || WaitingForStartUp)
@@ -142,10 +144,12 @@ public sealed unsafe partial class X86Cpu : IEngineClient, ICodeFetcher
         return host == null ? null : new UnitKey((nint)host, State->Rip, State->CodeBase, State->Mode);
     }
 
-    private ulong CodeAddress(ulong rip)
+    private ulong CodeAddress(ulong rip) => CodeLinear(rip, State->CodeBase, State->Mode);
+
+    private static ulong CodeLinear(ulong rip, ulong codeBase, uint mode)
     {
-        var linear = State->CodeBase + rip;
-        return (State->Mode & (uint)Mode.Code64) != 0 ? linear : (uint)linear;
+        var linear = codeBase + rip;
+        return (mode & (uint)Mode.Code64) != 0 ? linear : (uint)linear;
     }
 
     /// <summary>Runs from the program counter on until generated code leaves.</summary>
@@ -156,6 +160,12 @@ public sealed unsafe partial class X86Cpu : IEngineClient, ICodeFetcher
         var unit = FindUnit(lastExit);
         if (unit == null)
             return;
+        if (_engine!.TracesAlways && unit is { IsTrace: false, Samples: >= 0 } && CanTrace)
+        {
+            Trace(unit);
+            return;
+        }
+
         if (unit.Interpreted == null)
         {
             if (unit.Code == null)

@@ -261,6 +261,20 @@ public sealed unsafe class InterpretedUnit
                     if (Holds(ip, R(bases, ip->A), R(bases, ip->B)))
                         ip = start + ip->Aux - 1;
                     break;
+                case Code.ExitIf:
+                    if (!Holds(ip, R(bases, ip->A), R(bases, ip->B)))
+                        break;
+                    *pc = ip->Imm;
+                    return (UnitExit)ip->Aux;
+                case Code.LoopBack:
+                    if (Volatile.Read(ref engine->ExitRequest) != 0)
+                    {
+                        *pc = ip->Imm;
+                        return UnitExit.Loop;
+                    }
+
+                    ip = start + ip->Aux - 1;
+                    break;
                 case Code.Call:
                 {
                     var value = ((delegate* unmanaged<void*, ulong, ulong, ulong, ulong, ulong>)ip->Ptr)(

@@ -38,7 +38,7 @@ public static unsafe class IrInterpreter
             _ops.CopyTo(ops);
             for (var n = 0; n < ops.Length; n++)
             {
-                if (ops[n].Code is Code.Br or Code.BrCond)
+                if (ops[n].Code is Code.Br or Code.BrCond or Code.LoopBack)
                 {
                     var target = _labels[ops[n].Aux];
                     if (target < 0)
@@ -88,6 +88,7 @@ public static unsafe class IrInterpreter
                     _pc = i.Imm;
                     return;
                 case IrOp.Label:
+                case IrOp.LoopHead:
                     _labels[i.Aux] = _ops.Count;
                     return;
             }
@@ -120,6 +121,14 @@ public static unsafe class IrInterpreter
                     break;
                 case IrOp.Br:
                     o.Code = Code.Br;
+                    break;
+                case IrOp.LoopBack:
+                    o.Code = Code.LoopBack;
+                    break;
+                case IrOp.ExitIf:
+                    o.Code = Code.ExitIf;
+                    o.Shape = ConditionShift(i.Width);
+                    o.Aux = (int)ExitOf(i.Aux);
                     break;
                 case IrOp.LdState:
                     o.Code = Code.LdState8 + (ushort)i.Width;
@@ -167,12 +176,7 @@ public static unsafe class IrInterpreter
                     break;
                 case IrOp.ExitDirect:
                     o.Code = i.Extra != 0 ? Code.ExitDirectCheck : Code.ExitDirect;
-                    o.Aux = (int)(i.Aux switch
-                    {
-                        0 => UnitExit.Direct0,
-                        1 => UnitExit.Direct1,
-                        _ => UnitExit.DirectNoSlot,
-                    });
+                    o.Aux = (int)ExitOf(i.Aux);
                     break;
                 case IrOp.ExitIndirect:
                     o.Code = Code.ExitIndirect;
@@ -192,6 +196,13 @@ public static unsafe class IrInterpreter
 
             _ops.Add(o);
         }
+
+        private static UnitExit ExitOf(int slot) => slot switch
+        {
+            0 => UnitExit.Direct0,
+            1 => UnitExit.Direct1,
+            _ => UnitExit.DirectNoSlot,
+        };
 
         private void Access(ref InterpretedOp o, in IrInsn i)
         {

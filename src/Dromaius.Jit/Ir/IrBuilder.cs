@@ -354,6 +354,22 @@ public sealed class IrBuilder
         i.Extra = checkExit ? (byte)1 : (byte)0;
     }
 
+    /// <summary>Leaves for a known address if the condition holds.</summary>
+    public void ExitIf(Cond cond, W w, Val a, Val b, ulong pc, int slot)
+    {
+        ref var i = ref Emit(IrOp.ExitIf, w, Val.None, a, b);
+        (i.Cond, i.Imm, i.Aux) = (cond, pc, slot);
+    }
+
+    public void LoopHead(int label) => Emit(IrOp.LoopHead, W.Q, Val.None).Aux = label;
+
+    /// <summary>Ends the path: back to the loop's head, which is the code of an address.</summary>
+    public void LoopBack(int label, ulong pc)
+    {
+        ref var i = ref Emit(IrOp.LoopBack, W.Q, Val.None);
+        (i.Aux, i.Imm) = (label, pc);
+    }
+
     public void ExitIndirect(Val pc) => Emit(IrOp.ExitIndirect, W.Q, Val.None, pc);
 
     public void ExitLookup() => Emit(IrOp.ExitLookup, W.Q, Val.None);

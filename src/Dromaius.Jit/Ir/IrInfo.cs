@@ -24,9 +24,10 @@ internal static class IrInfo
         <= IrOp.Select => OpTraits.Pure,
         IrOp.LdState or IrOp.VLdState or IrOp.VFromInt or IrOp.VToInt or IrOp.VMov => OpTraits.Pure,
         IrOp.GuestLd or IrOp.GuestSt or IrOp.GuestRmw or IrOp.GuestCas or IrOp.VGuestLd or IrOp.VGuestSt
-            or IrOp.X87Mem or IrOp.BrCond => OpTraits.NeedsGlobals,
+            or IrOp.X87Mem or IrOp.BrCond or IrOp.ExitIf => OpTraits.NeedsGlobals,
+        IrOp.LoopHead => OpTraits.Label,
         IrOp.Label => OpTraits.NeedsGlobals | OpTraits.Label,
-        IrOp.Br or IrOp.ExitDirect or IrOp.ExitIndirect or IrOp.ExitLookup or IrOp.ExitLoop =>
+        IrOp.Br or IrOp.LoopBack or IrOp.ExitDirect or IrOp.ExitIndirect or IrOp.ExitLookup or IrOp.ExitLoop =>
             OpTraits.NeedsGlobals | OpTraits.EndsPath,
         _ => OpTraits.None, // X87, StState, Call (its helper says), InsnStart, VecOp (sticky FP flags), FpSync, FpLoad
     };

@@ -104,6 +104,15 @@ public enum IrOp : byte
     // Control.
     Label, Br, BrCond, Call,
 
+    /// <summary>Goes on at a constant address (Imm, slot in Aux) if the condition holds; else nothing changes.</summary>
+    ExitIf,
+
+    /// <summary>The head of the unit's loop, reached from above and by the one LoopBack to its label (Aux). No temporary crosses it.</summary>
+    LoopHead,
+
+    /// <summary>Back to the loop's head (label in Aux), unless an exit is asked for: then leaves, to go on at Imm.</summary>
+    LoopBack,
+
     /// <summary>Marks the first operation of a guest instruction; Imm is its address.</summary>
     InsnStart,
 

@@ -34,7 +34,7 @@ public static class IrPrinter
             case IrOp.InsnStart:
                 text.Append(" ---- ").Append(Hex(i.Imm));
                 return;
-            case IrOp.Label:
+            case IrOp.Label or IrOp.LoopHead:
                 text.Append('L').Append(i.Aux).Append(':');
                 return;
         }
@@ -48,6 +48,7 @@ public static class IrPrinter
             case IrOp.SetCond:
             case IrOp.Select:
             case IrOp.BrCond:
+            case IrOp.ExitIf:
                 Item(text, CondName(i.Cond), ref first);
                 break;
             case IrOp.Call:
@@ -94,9 +95,11 @@ public static class IrPrinter
                 break;
             case IrOp.Br:
             case IrOp.BrCond:
+            case IrOp.LoopBack:
                 Item(text, string.Create(CultureInfo.InvariantCulture, $"L{i.Aux}"), ref first);
                 break;
             case IrOp.ExitDirect:
+            case IrOp.ExitIf:
                 Item(text, Hex(i.Imm), ref first);
                 Item(text, i.Aux < 0 ? "unlinked" : string.Create(CultureInfo.InvariantCulture, $"slot {i.Aux}"), ref first);
                 if (i.Extra != 0)
@@ -151,7 +154,7 @@ public static class IrPrinter
             IrOp.GuestRmw => "guestrmw." + (RmwKind)i.Extra,
             _ => i.Op.ToString(),
         };
-        var width = i.Op is IrOp.Br or IrOp.Call or IrOp.FpSync or IrOp.FpLoad or IrOp.X87 || i.Op >= IrOp.ExitDirect
+        var width = i.Op is IrOp.Br or IrOp.LoopBack or IrOp.Call or IrOp.FpSync or IrOp.FpLoad or IrOp.X87 || i.Op >= IrOp.ExitDirect
             ? ""
             : "." + WidthName(i.Width);
         return (name + width).ToLowerInvariant();

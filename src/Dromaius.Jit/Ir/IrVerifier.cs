@@ -28,7 +28,7 @@ public static class IrVerifier
         {
             if (i.Op == IrOp.Nop)
                 continue;
-            if (i.Op == IrOp.Label)
+            if (i.Op is IrOp.Label or IrOp.LoopHead)
             {
                 if ((uint)i.Aux >= labels.Length || labels[i.Aux])
                     return Complain(b, i, "label unknown or defined twice");
@@ -45,11 +45,11 @@ public static class IrVerifier
 
         foreach (ref readonly var i in b.Insns)
         {
-            if (i.Op is IrOp.Br or IrOp.BrCond && ((uint)i.Aux >= labels.Length || !labels[i.Aux]))
+            if (i.Op is IrOp.Br or IrOp.BrCond or IrOp.LoopBack && ((uint)i.Aux >= labels.Length || !labels[i.Aux]))
                 return Complain(b, i, "branch to a label that is not in the unit");
         }
 
-        return last is IrOp.Br || last >= IrOp.ExitDirect ? null : "the unit does not end with an exit";
+        return last is IrOp.Br or IrOp.LoopBack || last >= IrOp.ExitDirect ? null : "the unit does not end with an exit";
     }
 
     private static string? Check(IrBuilder b, in IrInsn i, bool[] defined)
@@ -151,7 +151,7 @@ public static class IrVerifier
 
     private static Shape ShapeOf(IrOp op) => op switch
     {
-        IrOp.Nop or IrOp.FpSync or IrOp.FpLoad or IrOp.Label or IrOp.Br or IrOp.InsnStart or IrOp.ExitDirect
+        IrOp.Nop or IrOp.FpSync or IrOp.FpLoad or IrOp.Label or IrOp.Br or IrOp.LoopHead or IrOp.LoopBack or IrOp.InsnStart or IrOp.ExitDirect
             or IrOp.ExitLookup or IrOp.ExitLoop => new Shape(null, Operands.None),
         IrOp.Mov or IrOp.Neg or IrOp.Not or IrOp.Bswap or IrOp.Clz or IrOp.Ctz or IrOp.Popcnt =>
             new Shape(ValType.Int, Operands.A),
@@ -160,7 +160,7 @@ public static class IrVerifier
         IrOp.Deposit => new Shape(ValType.Int, Operands.AB, Min: W.Q),
         IrOp.SetCond => new Shape(ValType.Int, Operands.AB, Min: W.B),
         IrOp.Select => new Shape(ValType.Int, Operands.ABCD, Min: W.B),
-        IrOp.BrCond => new Shape(null, Operands.AB, Min: W.B),
+        IrOp.BrCond or IrOp.ExitIf => new Shape(null, Operands.AB, Min: W.B),
         IrOp.LdState => new Shape(ValType.Int, Operands.None, Min: W.B),
         IrOp.StState => new Shape(null, Operands.A, Min: W.B),
         IrOp.GuestLd => new Shape(ValType.Int, Operands.A, Min: W.B),

@@ -72,7 +72,7 @@ public sealed class Addresses
                 case IrOp.GuestRmw or IrOp.GuestCas:
                     Fold(b, ref insn);
                     break;
-                case IrOp.Label or IrOp.Call:
+                case IrOp.Label or IrOp.LoopHead or IrOp.Call:
                     _openCount = 0;
                     for (var g = 0; g < b.GlobalCount; g++)
                         _forms[g] = new Form { Root = ++_roots };

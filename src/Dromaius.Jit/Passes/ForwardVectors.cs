@@ -55,6 +55,7 @@ public sealed class ForwardVectors
             switch (insn.Op)
             {
                 case IrOp.Label:
+                case IrOp.LoopHead:
                 case IrOp.Call:
                     _known.Clear();
                     break;

@@ -17,8 +17,20 @@ public readonly record struct UnitKey(nint Host, ulong Pc, ulong CodeBase, uint 
 /// <param name="WatchLength">Bytes from the first on that it depends on: at least <paramref name="Length"/>.</param>
 /// <param name="Ram2">Memory that holds the bytes past the page's end, if any.</param>
 /// <param name="Offset2">Offset of that page there.</param>
+/// <param name="Trace">It is a trace, whose code lies anywhere in what it depends on; it takes the place of its first block.</param>
 public readonly record struct CodeExtent(RamBlock Ram, ulong Offset, int Length, int WatchBefore, int WatchLength,
-    RamBlock? Ram2, ulong Offset2);
+    RamBlock? Ram2, ulong Offset2, bool Trace = false);
+
+/// <summary>A way out of a unit that can lead straight to another.</summary>
+internal unsafe struct ExitSlot
+{
+    /// <summary>Write address of the jump's displacement, or null.</summary>
+    public byte* Patch;
+
+    /// <summary>Where it leads unlinked.</summary>
+    public byte* Unlinked;
+    public Unit? Target;
+}
 
 /// <summary>A translated piece of guest code.</summary>
 public sealed unsafe class Unit
@@ -49,9 +61,17 @@ public sealed unsafe class Unit
     public int CodeLength { get; internal set; }
     public bool Invalid { get; internal set; }
 
-    internal byte* Patch0, Patch1, Unlinked0, Unlinked1;
-    internal Unit? Target0, Target1;
-    
+    /// <summary>Address of the first byte of its code: below the key's for a trace that jumps back.</summary>
+    public required ulong First { get; init; }
+
+    /// <summary>Made of several blocks along a path that was taken.</summary>
+    public bool IsTrace { get; init; }
+
+    /// <summary>How often it was found running; negative when no trace is to begin here.</summary>
+    public int Samples { get; set; }
+
+    internal ExitSlot[] Exits = [];
+
     /// <summary>The exits that lead straight here; none for most units.</summary>
     internal List<(Unit From, int Slot)>? Incoming;
 
@@ -68,6 +88,9 @@ public unsafe interface IEngineClient
 
     /// <summary>Makes it leave generated code soon.</summary>
     void RequestExit();
+
+    /// <summary>Makes it look where it is; false if it has nothing to do. Any thread.</summary>
+    bool RequestSample();
 }
 
 /// <summary>
@@ -85,6 +108,7 @@ public sealed unsafe class Engine : IDisposable
     private readonly CodeCache _cache;
     private readonly X64Compiler? _compiler;
     private readonly PerfMap? _perfMap;
+    private Sampler? _sampler;
     private readonly Lock _exclusive = new();
     private int _running;
     private int _idBase;
@@ -107,6 +131,27 @@ public sealed unsafe class Engine : IDisposable
     private const int MaxInterpreted = 100_000;
 
     private const int MaxPageLinks = 100_000;
+
+    /// <summary>Every block is tried as the begin of a trace the first time it runs (for tests).</summary>
+    public bool TracesAlways { get; set; }
+
+    /// <summary>Blocks in a trace at most.</summary>
+    public int TraceBlocks { get; set; } = int.MaxValue;
+
+    /// <summary>Has processors look where they are, so that hot code becomes traces.</summary>
+    public void StartSampling() => _sampler ??= _compiler != null ? new Sampler(SampleAll) : null;
+
+    private bool SampleAll()
+    {
+        var any = false;
+        lock (_gate)
+        {
+            foreach (var c in _clients)
+                any |= c.RequestSample();
+        }
+
+        return any;
+    }
 
     public int UnitCount => _units.Count;
     public ulong CacheUsed => _cache.Used;
@@ -212,7 +257,7 @@ public sealed unsafe class Engine : IDisposable
         {
             if (version != _codeVersion)
                 return null;
-            if (_units.TryGetValue(key, out var known))
+            if (_units.TryGetValue(key, out var known) && !extent.Trace)
                 return known;
             if (_compiler == null)
             {
@@ -224,7 +269,13 @@ public sealed unsafe class Engine : IDisposable
                 }
             }
             else if (_compiler.TryCompile(b, (ulong)(_idBase + _byId.Count), out var code))
+            {
+                if (known != null)
+                    Forget(known);
                 return Register(code, key, extent);
+            }
+            else if (_compiler.WasUnfit)
+                return null;
         }
 
         RunExclusive(FlushAll);
@@ -238,10 +289,10 @@ public sealed unsafe class Engine : IDisposable
         var inFirst = (int)Math.Min((ulong)watch, 0x1000 - (offset & 0xFFF));
         var unit = new Unit
         {
-            Key = key, Id = _idBase + _byId.Count, Length = extent.Length, Ram = extent.Ram, Offset = offset,
-            WatchLength = watch, Ram2 = inFirst < watch ? extent.Ram2 : null, Offset2 = extent.Offset2,
-            Length2 = watch - inFirst, Code = code.Code, CodeLength = code.Length, Patch0 = code.Patch0,
-            Patch1 = code.Patch1, Unlinked0 = code.Unlinked0, Unlinked1 = code.Unlinked1,
+            Key = key, Id = _idBase + _byId.Count, Ram = extent.Ram, Offset = offset, WatchLength = watch,
+            First = extent.Trace ? key.Pc - (ulong)extent.WatchBefore : key.Pc, Length = extent.Trace ? watch : extent.Length,
+            IsTrace = extent.Trace, Ram2 = inFirst < watch ? extent.Ram2 : null, Offset2 = extent.Offset2,
+            Length2 = watch - inFirst, Code = code.Code, CodeLength = code.Length, Exits = code.Exits ?? [],
         };
         _byId.Add(unit);
         _units[key] = unit;
@@ -290,15 +341,11 @@ public sealed unsafe class Engine : IDisposable
         {
             foreach (var (from, slot) in links)
             {
-                var target = slot == 0 ? from.Target0 : from.Target1;
-                if (target == null)
+                ref var exit = ref from.Exits[slot];
+                if (exit.Target == null)
                     continue;
-                target.Incoming!.Remove((from, slot));
-                if (slot == 0)
-                    from.Target0 = null;
-                else
-                    from.Target1 = null;
-                SetJump(slot == 0 ? from.Patch0 : from.Patch1, slot == 0 ? from.Unlinked0 : from.Unlinked1);
+                exit.Target.Incoming!.Remove((from, slot));
+                Unlink(ref exit);
             }
 
             links.Clear();
@@ -313,14 +360,13 @@ public sealed unsafe class Engine : IDisposable
     {
         lock (_gate)
         {
-            var id = (int)((lastExit - 1) >> 1) - _idBase;
-            var slot = (int)((lastExit - 1) & 1);
-            if (id < 0 || id >= _byId.Count || _byId[id] is not { Invalid: false } from || target.Invalid || target.Ram2 != null)
+            var id = (long)((lastExit - 1) / EngineState.MaxExits) - _idBase;
+            var slot = (int)((lastExit - 1) % EngineState.MaxExits);
+            if (id < 0 || id >= _byId.Count || _byId[(int)id] is not { Invalid: false } from || target.Invalid
+                || target.Ram2 != null || slot >= from.Exits.Length)
                 return;
-            if (_compiler == null || (slot == 0 ? from.Target0 : from.Target1) != null)
-                return;
-            var patch = slot == 0 ? from.Patch0 : from.Patch1;
-            if (patch == null)
+            ref var exit = ref from.Exits[slot];
+            if (_compiler == null || exit.Target != null || exit.Patch == null)
                 return;
             if ((from.Key.CodeBase + from.Key.Pc) >> 12 != (target.Key.CodeBase + target.Key.Pc) >> 12)
             {
@@ -329,11 +375,8 @@ public sealed unsafe class Engine : IDisposable
                 _pageLinks[side].Add((from, slot));
             }
 
-            SetJump(patch, target.Code);
-            if (slot == 0)
-                from.Target0 = target;
-            else
-                from.Target1 = target;
+            SetJump(exit.Patch, target.Code);
+            exit.Target = target;
             (target.Incoming ??= []).Add((from, slot));
         }
     }
@@ -341,30 +384,28 @@ public sealed unsafe class Engine : IDisposable
     private void SetJump(byte* patch, byte* execTarget) =>
         Volatile.Write(ref *(int*)patch, (int)(execTarget - (patch + _cache.ExecDelta + 4)));
 
+    private void Unlink(ref ExitSlot exit)
+    {
+        exit.Target = null;
+        SetJump(exit.Patch, exit.Unlinked);
+    }
+
     private void Unlink(Unit unit)
     {
         foreach (var (from, slot) in unit.Incoming ?? [])
         {
-            if (slot == 0 && from.Target0 == unit)
-            {
-                from.Target0 = null;
-                SetJump(from.Patch0, from.Unlinked0);
-            }
-            else if (slot == 1 && from.Target1 == unit)
-            {
-                from.Target1 = null;
-                SetJump(from.Patch1, from.Unlinked1);
-            }
+            if (from.Exits[slot].Target == unit)
+                Unlink(ref from.Exits[slot]);
         }
 
         unit.Incoming?.Clear();
-        unit.Target0?.Incoming?.Remove((unit, 0));
-        unit.Target1?.Incoming?.Remove((unit, 1));
-        unit.Target0 = unit.Target1 = null;
-        if (unit.Patch0 != null)
-            SetJump(unit.Patch0, unit.Unlinked0);
-        if (unit.Patch1 != null)
-            SetJump(unit.Patch1, unit.Unlinked1);
+        for (var slot = 0; slot < unit.Exits.Length; slot++)
+        {
+            ref var exit = ref unit.Exits[slot];
+            exit.Target?.Incoming?.Remove((unit, slot));
+            if (exit.Patch != null)
+                Unlink(ref exit);
+        }
     }
 
     // Invalidation.
@@ -379,7 +420,7 @@ public sealed unsafe class Engine : IDisposable
             foreach (var u in list)
             {
                 if (Overlaps(u, ram, offset, (ulong)length) && u.Key.CodeBase == codeBase
-                    && pc - u.Key.Pc < (ulong)u.Length)
+                    && pc - u.First < (ulong)u.Length)
                     return true;
             }
 
@@ -489,6 +530,7 @@ public sealed unsafe class Engine : IDisposable
 
     public void Dispose()
     {
+        _sampler?.Dispose();
         _cache.Dispose();
         _perfMap?.Dispose();
     }

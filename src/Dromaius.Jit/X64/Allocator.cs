@@ -34,7 +34,8 @@ internal sealed partial class Allocator(Assembler asm)
     /// <summary>Index of the operation being emitted.</summary>
     public int At { get; set; }
 
-    public bool OutOfSpillSlots { get; private set; }
+    /// <summary>Spill slots ran out, or the end of a loop cannot be made like its head: the unit is to be given up.</summary>
+    public bool IsStuck { get; private set; }
 
     public static Reg[] PinMap(GuestLayout layout)
     {
@@ -76,7 +77,7 @@ internal sealed partial class Allocator(Assembler asm)
         _locked = 0;
         _vecLocked = 0;
         _spillUsed = 0;
-        OutOfSpillSlots = false;
+        IsStuck = false;
         for (var g = 0; g < _globals; g++)
         {
             _lastNeed[g] = needAtEntry[g];
@@ -104,7 +105,7 @@ internal sealed partial class Allocator(Assembler asm)
             var slot = System.Numerics.BitOperations.TrailingZeroCount(~_spillUsed);
             if (slot >= EngineState.SpillSlots)
             {
-                OutOfSpillSlots = true;
+                IsStuck = true;
                 slot = 0;
             }
 

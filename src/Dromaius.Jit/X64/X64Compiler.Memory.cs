@@ -113,7 +113,7 @@ internal sealed unsafe partial class X64Compiler
             if (insns[j].Group == load.Group && (insns[j].Op is IrOp.GuestSt or IrOp.VGuestSt
                 || (insns[j].Op == IrOp.X87Mem && X87Access.Of(insns[j]).IsStore)))
                 return true;
-            if (insns[j].Op == IrOp.BrCond)
+            if (insns[j].Op is IrOp.BrCond or IrOp.ExitIf)
                 return false;
         }
 
@@ -312,15 +312,7 @@ internal sealed unsafe partial class X64Compiler
     private void EmitColdMemory(ColdPath c)
     {
         _asm.PatchHere((byte*)c.Jump);
-        foreach (var (global, reg, value) in CollectionsMarshal.AsSpan(_dirty)[c.Dirty])
-        {
-            var home = new Mem(Allocator.State, _layout.Globals[global].Offset);
-            if (reg == Reg.None)
-                _alloc.StoreConst(home, value);
-            else
-                _asm.Store(3, home, reg);
-        }
-
+        StoreDirty(c);
         _alloc.StoreConst(new Mem(Allocator.State, _layout.PcOffset), c.Pc);
         EmitColdAddress(c);
         SaveX87(c);

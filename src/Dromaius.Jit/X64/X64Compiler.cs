@@ -13,9 +13,8 @@ internal unsafe struct CompiledUnit
     /// <summary>Bytes before the cold paths.</summary>
     public int HotLength;
 
-    /// <summary>Write addresses of the displacements of the two linkable exits, or null; and where they lead unlinked.</summary>
-    public byte* Patch0, Patch1;
-    public byte* Unlinked0, Unlinked1;
+    /// <summary>By slot.</summary>
+    public ExitSlot[] Exits;
 }
 
 /// <summary>
@@ -39,6 +38,7 @@ internal sealed unsafe partial class X64Compiler
     private readonly List<SavedVector> _vectors = [];
     private int _coldCount;
     private readonly List<(nint Rel32, int Label)> _jumps = [];
+    private readonly List<ExitSlot> _exits = [];
     private nint[] _labels = new nint[64];
     private IrBuilder _b = null!;
     private CompiledUnit _unit;
@@ -70,9 +70,12 @@ internal sealed unsafe partial class X64Compiler
 
     public Thunks Thunks => _thunks;
 
+    /// <summary>The last unit did not compile for a reason of its own.</summary>
+    public bool WasUnfit => _alloc.IsStuck;
+
     /// <summary>Compiles a unit; false when the cache is full (or the unit needs more spill slots than there are).</summary>
     /// <param name="b">The unit, before passes.</param>
-    /// <param name="unitId">What <see cref="EngineState.LastExit"/> tells of its exits: id * 2 + slot + 1.</param>
+    /// <param name="unitId">What <see cref="EngineState.LastExit"/> tells of its exits: id * <see cref="EngineState.MaxExits"/> + slot + 1.</param>
     public bool TryCompile(IrBuilder b, ulong unitId, out CompiledUnit unit)
     {
         // Bridges come first: they may not stand in the middle of a unit.
@@ -95,6 +98,7 @@ internal sealed unsafe partial class X64Compiler
         _dirty.Clear();
         _vectors.Clear();
         _jumps.Clear();
+        _exits.Clear();
         if (_labels.Length < b.LabelCount)
             _labels = new nint[b.LabelCount * 2];
         Array.Clear(_labels);
@@ -139,11 +143,12 @@ internal sealed unsafe partial class X64Compiler
             EmitCold(_cold[i]);
         }
 
-        if (_asm.Overflowed || _alloc.OutOfSpillSlots)
+        if (_asm.Overflowed || _alloc.IsStuck)
             return false;
         foreach (var (rel32, label) in _jumps)
             Assembler.Patch((byte*)rel32, (byte*)_labels[label]);
         _unit.Length = (int)(_asm.ExecPosition - _unit.Code);
+        _unit.Exits = [.. _exits];
         _cache.Commit(_asm.Position);
         unit = _unit;
         return true;
@@ -316,6 +321,18 @@ internal sealed unsafe partial class X64Compiler
             case IrOp.Call:
                 EmitCall(ref i);
                 break;
+            case IrOp.ExitIf:
+                EmitExitIf(ref i);
+                break;
+            case IrOp.LoopHead:
+                FlushX87();
+                _alloc.EnterLoop(_b);
+                _asm.ForgetFlags();
+                _labels[i.Aux] = (nint)_asm.Position;
+                break;
+            case IrOp.LoopBack:
+                EmitLoopBack(ref i);
+                break;
             case IrOp.ExitDirect:
                 EmitExitDirect(ref i);
                 break;
@@ -402,144 +419,11 @@ internal sealed unsafe partial class X64Compiler
         }
     }
 
-    // Exits.
-
-    private void EmitExitDirect(ref IrInsn i)
-    {
-        FlushX87();
-        _alloc.SyncGlobals();
-        if (i.Aux < 0)
-        {
-            _asm.MovImm(Reg.R10, i.Imm);
-            EmitLookup(_b.HasFlatCode);
-            return;
-        }
-
-        if (i.Extra != 0)
-        {
-            _asm.OpImm(Alu.Cmp, 2, Eng(EngineOffsets.ExitRequest), 0);
-            AddExit(_asm.Jcc(Cc.Ne), i.Imm, -1);
-        }
-
-        LinkExit(_asm.JmpPatchable(), i);
-    }
-
-    private void LinkExit(byte* patch, in IrInsn exit)
-    {
-        if (exit.Aux == 0)
-            _unit.Patch0 = patch;
-        else
-            _unit.Patch1 = patch;
-        AddExit(patch, exit.Imm, exit.Aux);
-    }
-
-    private void AddExit(byte* jump, ulong pc, int slot)
-    {
-        var cold = NewCold(ColdKind.Exit);
-        (cold.Jump, cold.Pc, cold.Slot) = ((nint)jump, pc, slot);
-    }
-
-    /// <summary>Another cold path of the unit. The objects are used again from unit to unit.</summary>
-    private ColdPath NewCold(ColdKind kind)
-    {
-        if (_coldCount == _cold.Count)
-            _cold.Add(new ColdPath());
-        var cold = _cold[_coldCount++];
-        cold.Kind = kind;
-        return cold;
-    }
-
-    /// <summary>
-    /// Whether nothing but an exit that can be linked stands behind a label that only the present branch leads to: the branch
-    /// may then be the exit.
-    /// </summary>
-    private bool TryExitAt(int label, out int exit)
-    {
-        exit = -1;
-        var insns = _b.Insns;
-        for (var j = 0; j < insns.Length; j++)
-        {
-            ref readonly var insn = ref insns[j];
-            if (j != _alloc.At && insn.Op is IrOp.Br or IrOp.BrCond && insn.Aux == label)
-                return false;
-            if (insn.Op != IrOp.Label || insn.Aux != label)
-                continue;
-            if (j == 0 || j + 1 >= insns.Length || (IrInfo.Of(insns[j - 1].Op) & OpTraits.EndsPath) == 0
-                || insns[j + 1] is not { Op: IrOp.ExitDirect, Aux: >= 0, Extra: 0 })
-                return false;
-            exit = j + 1;
-        }
-
-        return exit >= 0;
-    }
-
-    /// <summary>
-    /// Whether nothing but an exit that can be linked stands between the present branch and its label: the branch, turned round, may
-    /// then be that exit, and what is behind the label follows at once.
-    /// </summary>
-    private bool TryExitNext(int label, out int exit)
-    {
-        var insns = _b.Insns;
-        exit = NextOf(_alloc.At);
-        if (exit < 0 || insns[exit] is not { Op: IrOp.ExitDirect, Aux: >= 0, Extra: 0 })
-            return false;
-        var after = NextOf(exit);
-        return after >= 0 && insns[after].Op == IrOp.Label && insns[after].Aux == label;
-    }
-
-    private int NextOf(int at)
-    {
-        var insns = _b.Insns;
-        for (var j = at + 1; j < insns.Length; j++)
-        {
-            if (insns[j].Op != IrOp.Nop)
-                return j;
-        }
-
-        return -1;
-    }
-
-    /// <summary>Goes on at the address in R10 if the jump cache knows it in the state's mode; else leaves. No value lives.</summary>
-    private void EmitLookup(bool flat)
-    {
-        // Index: (pc ^ pc >> 12) in entries of 32 bytes; EngineState.JumpIndex does the same.
-        if (HostFeatures.Bmi2)
-            _asm.Rorx(Reg.R11, Reg.R10, 12);
-        else
-        {
-            _asm.Mov(3, Reg.R11, Reg.R10);
-            _asm.ShiftImm(Shift.Shr, 3, Reg.R11, 12);
-        }
-
-        _asm.Op(Alu.Xor, 2, Reg.R11, Reg.R10);
-        _asm.OpImm(Alu.And, 2, Reg.R11, (1 << EngineState.JumpCacheBits) - 1);
-        _asm.ShiftImm(Shift.Shl, 2, Reg.R11, 5);
-        _asm.Op(Alu.Add, 3, Reg.R11, Eng(EngineOffsets.JumpCache));
-        _asm.Op(Alu.Cmp, 3, Reg.R10, new Mem(Reg.R11, 0));
-        var miss0 = _asm.Jcc(Cc.Ne);
-        _asm.Load(3, Reg.R12, new Mem(Allocator.State, _layout.ModeOffset));
-        _asm.Op(Alu.Cmp, 3, Reg.R12, new Mem(Reg.R11, 16));
-        var miss1 = _asm.Jcc(Cc.Ne);
-        byte* miss2 = null;
-        if (!flat)
-        {
-            _asm.Load(3, Reg.R12, new Mem(Allocator.State, _layout.CodeBaseOffset));
-            _asm.Op(Alu.Cmp, 3, Reg.R12, new Mem(Reg.R11, 8));
-            miss2 = _asm.Jcc(Cc.Ne);
-        }
-
-        _asm.OpImm(Alu.Cmp, 2, Eng(EngineOffsets.ExitRequest), 0);
-        var miss3 = _asm.Jcc(Cc.Ne);
-        _asm.JmpMem(new Mem(Reg.R11, 24));
-        var cold = NewCold(ColdKind.LookupMiss);
-        (cold.Jump, cold.Jump1, cold.Jump2, cold.Jump3) = ((nint)miss0, (nint)miss1, (nint)miss2, (nint)miss3);
-    }
-
     // Cold paths.
 
     private enum ColdKind : byte
     {
-        Exit, LookupMiss, Memory,
+        Exit, SideExit, LookupMiss, Memory,
     }
 
     private sealed class ColdPath
@@ -581,13 +465,10 @@ internal sealed unsafe partial class X64Compiler
         {
             case ColdKind.Exit:
                 _asm.PatchHere((byte*)c.Jump);
-                if (c.Slot == 0)
-                    _unit.Unlinked0 = _asm.ExecPosition;
-                else if (c.Slot == 1)
-                    _unit.Unlinked1 = _asm.ExecPosition;
-                _alloc.StoreConst(new Mem(Allocator.State, _layout.PcOffset), c.Pc);
-                _alloc.StoreConst(Eng(EngineOffsets.LastExit), c.Slot < 0 ? 0 : _unitId * 2 + (ulong)c.Slot + 1);
-                _asm.JmpTo(_thunks.Exit);
+                EmitUnlinked(c);
+                break;
+            case ColdKind.SideExit:
+                EmitColdSideExit(c);
                 break;
             case ColdKind.LookupMiss:
                 _asm.PatchHere((byte*)c.Jump);

@@ -49,11 +49,15 @@ internal sealed unsafe class GuestProcessor : ICodeFetcher, IDisposable
         }
     }
 
+    /// <summary>How many traces ran.</summary>
+    public int Traces { get; private set; }
+
     /// <summary>Executes code on the state, in place, until it leaves the code or faults.</summary>
     /// <param name="code">One instruction or more, at the state's address.</param>
     /// <param name="state">Registers and memory.</param>
     /// <param name="blockLength">Most instructions that are translated together.</param>
-    public void Run(byte[] code, MachineState state, int blockLength = 1)
+    /// <param name="loop">The blocks of a loop around it all, to be translated as a trace; null for none.</param>
+    public void Run(byte[] code, MachineState state, int blockLength = 1, ulong[]? loop = null)
     {
         _code = code;
         _start = state.Rip;
@@ -65,7 +69,15 @@ internal sealed unsafe class GuestProcessor : ICodeFetcher, IDisposable
         do
         {
             _builder.Reset();
-            _ = _translator.Translate(_builder, this, s->Rip, s->CodeBase, (Mode)s->Mode, blockLength);
+            if (loop == null || s->Rip != loop[0]
+                || _translator.TranslateTrace(_builder, this, loop, true, s->CodeBase, (Mode)s->Mode).Instructions == 0)
+            {
+                _builder.Reset();
+                _ = _translator.Translate(_builder, this, s->Rip, s->CodeBase, (Mode)s->Mode, blockLength);
+            }
+            else
+                Traces++;
+
             if (IrVerifier.Verify(_builder) is { } complaint)
                 throw new InvalidOperationException(complaint);
             if (_compiler != null)
@@ -74,7 +86,7 @@ internal sealed unsafe class GuestProcessor : ICodeFetcher, IDisposable
                 _ = IrInterpreter.Compile(_builder).Run(s);
         }
         while (s->Engine.ExitReason == ExitReason.None && s->Rip + s->CodeBase - _start < (ulong)code.Length
-            && s->Rip + s->CodeBase != _start);
+            && (loop != null || s->Rip + s->CodeBase != _start));
         Store(state);
     }
 

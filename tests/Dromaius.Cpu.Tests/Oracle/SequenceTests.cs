@@ -24,14 +24,20 @@ public sealed class SequenceTests
     [Fact]
     public void CompiledSequencesDoWhatTheHostDoes() => CompareAll(native: true);
 
-    private static void CompareAll(bool native)
+    [Fact]
+    public void InterpretedLoopsDoWhatTheHostDoes() => CompareAll(native: false, loops: true);
+
+    [Fact]
+    public void CompiledLoopsDoWhatTheHostDoes() => CompareAll(native: true, loops: true);
+
+    private static void CompareAll(bool native, bool loops = false)
     {
         if (!HostProcessor.IsSupported)
             return;
         using var guest = new GuestProcessor(native);
         for (var n = 0; n < Count; n++)
         {
-            var program = Generate(FirstSeed + n);
+            var program = Generate(FirstSeed + n) with { Loops = loops };
             if (Compare(guest, program, FirstSeed + n) == null)
                 continue;
             program = Reduce(guest, program, FirstSeed + n);
@@ -40,11 +46,48 @@ public sealed class SequenceTests
                 text.Append("  ").Append(insn).Append('\n');
             Assert.Fail(text + Compare(guest, program, FirstSeed + n));
         }
+
+        Assert.Equal(loops, guest.Traces > Count / 3);
     }
 
     private sealed record Program(List<Instruction> Instructions, List<byte[]> Codes)
     {
-        public byte[] Bytes => [.. Codes.SelectMany(static c => c)];
+        /// <summary>Runs as often as R14 says.</summary>
+        public bool Loops { get; init; }
+
+        public byte[] Bytes
+        {
+            get
+            {
+                var bytes = Codes.SelectMany(static c => c).ToList();
+                if (!Loops)
+                    return [.. bytes];
+                bytes.AddRange(At(Instruction.Create(Code.Sub_rm32_imm8, Register.R14D, 1), bytes.Count));
+                bytes.AddRange(At(Instruction.CreateBranch(Code.Jne_rel32_64, MachineState.SequenceBase), bytes.Count));
+                return [.. bytes];
+            }
+        }
+
+        /// <summary>The addresses of its basic blocks.</summary>
+        public ulong[]? Path
+        {
+            get
+            {
+                var path = new List<ulong> { MachineState.SequenceBase };
+                var at = MachineState.SequenceBase;
+                for (var i = 0; i < Codes.Count; i++)
+                {
+                    at += (ulong)Codes[i].Length;
+                    if (Instructions[i].FlowControl == FlowControl.ConditionalBranch)
+                        path.Add(at);
+                }
+
+                return Loops ? [.. path] : null;
+            }
+        }
+
+        private static byte[] At(in Instruction insn, int offset) =>
+            InstructionForms.Encode(insn, MachineState.SequenceBase + (ulong)offset) ?? [];
     }
 
     private static bool Usable(Code code, bool vector)
@@ -154,11 +197,12 @@ public sealed class SequenceTests
         StateGenerator.Fill(before, random, default);
         before.Rip = MachineState.SequenceBase;
         before.Gpr[15] = MachineState.ArenaBase + 0x2000;
+        before.Gpr[14] = (ulong)random.Next(1, 4);
         before.CopyTo(host);
         before.CopyTo(actual);
         var bytes = program.Bytes;
         HostProcessor.Instance.Run(bytes, host);
-        guest.Run(bytes, actual, random.Next(3) == 0 ? random.Next(1, 5) : 64);
+        guest.Run(bytes, actual, random.Next(3) == 0 ? random.Next(1, 5) : 64, program.Path);
         var undefined = ~program.Instructions.Aggregate(~0UL, static (d, i) => DefinedAfter(i, d));
 
         // A branch may have left before the last of them.
@@ -199,7 +243,7 @@ public sealed class SequenceTests
 
     private static Program? Without(Program program, int index)
     {
-        var result = new Program([], []);
+        var result = program with { Instructions = [], Codes = [] };
         var rip = MachineState.SequenceBase;
         var defined = ~0UL;
         for (var i = 0; i < program.Codes.Count; i++)

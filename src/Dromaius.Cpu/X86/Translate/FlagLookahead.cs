@@ -64,7 +64,8 @@ internal sealed class FlagLookahead(InstructionFacts facts)
         }
     }
 
-    private bool IsLive(CodeWindow window, Decoder decoder, ICodeFetcher fetch, ulong rip, ulong codeBase, bool wrap)
+    /// <summary>Whether what is at an address may look at the flags.</summary>
+    public bool IsLive(CodeWindow window, Decoder decoder, ICodeFetcher fetch, ulong rip, ulong codeBase, bool wrap)
     {
         var linear = wrap ? (uint)(codeBase + rip) : codeBase + rip;
         if (linear >> PageBits != _linear >> PageBits
@@ -82,12 +83,18 @@ internal sealed class FlagLookahead(InstructionFacts facts)
             if (open != 0)
                 continue;
             var distance = (int)(linear - _linear);
-            Start = Math.Min(Start, distance);
-            End = Math.Max(End, distance + window.Position);
+            Include(distance, distance + window.Position);
             return false;
         }
 
         return true;
+    }
+
+    /// <summary>The translation depends on these bytes too, as distances from the block's first.</summary>
+    public void Include(int start, int end)
+    {
+        Start = Math.Min(Start, start);
+        End = Math.Max(End, end);
     }
 
     /// <summary>Decides what becomes of the flags of each instruction of a block.</summary>
@@ -108,13 +115,50 @@ internal sealed class FlagLookahead(InstructionFacts facts)
             Defer(block, uses);
     }
 
+    /// <summary>
+    /// Decides for a trace. <paramref name="sides"/> says of each branch within it whether the way out of it may look at the flags.
+    /// </summary>
+    /// <param name="live">Flags that may be looked at behind the trace's end.</param>
+    /// <returns>Flags that may be looked at from its begin on.</returns>
+    public RflagsBits FindUses(ReadOnlySpan<Instruction> trace, ReadOnlySpan<Turn> turns, ReadOnlySpan<bool> sides, FlagUse[] uses,
+        RflagsBits live)
+    {
+        var forBranchOnly = false;
+        for (var i = trace.Length - 1; i >= 0; i--)
+        {
+            ref readonly var insn = ref trace[i];
+            var reads = InstructionFacts.ReadBy(insn);
+            if (turns[i] != Turn.None)
+            {
+                uses[i] = FlagUse.Dead;
+                if (sides[i])
+                    live = InstructionFacts.Arithmetic;
+                forBranchOnly = live == 0 || (forBranchOnly && reads == 0);
+                live |= reads;
+                continue;
+            }
+
+            var passes = facts.Supports(insn) && (InstructionFacts.CannotLeave(insn) || IsBranch(insn));
+            var written = InstructionFacts.WrittenBy(insn);
+            uses[i] = FlagUse.Live;
+            if ((InstructionFacts.MayWrite(insn) & live) == 0)
+                uses[i] = FlagUse.Dead;
+            else if (forBranchOnly && passes && written == InstructionFacts.Arithmetic)
+                uses[i] = turns[i + 1] != Turn.None ? FlagUse.DeferredInPlace : FlagUse.Deferred;
+            forBranchOnly &= passes && InstructionFacts.MayWrite(insn) == 0 && reads == 0;
+            live = passes ? (live & ~written) | reads : InstructionFacts.Arithmetic;
+        }
+
+        return live;
+    }
+
     private static bool IsBranch(in Instruction insn) => insn.Code.IsJccShortOrNear() || insn.Code.IsJmpShortOrNear();
 
     /// <summary>
     /// Leaves the last record of the block pending if only moves lie between it and the branch at the end, all of them fit to be
     /// crossed by values at hand.
     /// </summary>
-    private void Defer(ReadOnlySpan<Instruction> block, FlagUse[] uses)
+    public void Defer(ReadOnlySpan<Instruction> block, FlagUse[] uses)
     {
         var last = block.Length - 1;
         var i = last;

@@ -145,9 +145,11 @@ public sealed partial class X86Emitter
             return;
         }
 
-        var near = LinksPages || (_codeBase + rip) >> PageBits == _blockPage;
-        B.ExitDirect(rip, near ? slot : -1, rip <= Rip);
+        B.ExitDirect(rip, IsNear(rip) ? Slot(slot) : -1, rip <= Rip);
     }
+
+    /// <summary>An exit to there may be linked.</summary>
+    private bool IsNear(ulong rip) => LinksPages || (_codeBase + rip) >> PageBits == _blockPage;
 
     /// <summary>Goes on at a computed address and ends the block.</summary>
     private void ExitTo(Val rip)

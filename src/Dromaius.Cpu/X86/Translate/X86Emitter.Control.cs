@@ -71,6 +71,15 @@ public sealed partial class X86Emitter
     private void BranchIf(FlagTest test)
     {
         var target = Insn.NearBranchTarget;
+        if (_turn != Turn.None)
+        {
+            if (_turn == Turn.Taken)
+                SideExit(test.Negated(), NextRip);
+            else
+                SideExit(test, target);
+            return;
+        }
+
         if (_takenLive && _nextLive)
             FlushFlags();
         var other = B.NewLabel();
@@ -109,6 +118,8 @@ public sealed partial class X86Emitter
         ref readonly var insn = ref Insn;
         switch (insn.Op0Kind)
         {
+            case OpKind.NearBranch16 or OpKind.NearBranch32 or OpKind.NearBranch64 when _turn != Turn.None:
+                break;
             case OpKind.NearBranch16 or OpKind.NearBranch32 or OpKind.NearBranch64:
                 SettleFlags(_takenLive);
                 ExitTo(insn.NearBranchTarget, 0);

@@ -27,6 +27,8 @@ public sealed partial class X86Emitter
         _blockPage = (codeBase + rip) >> PageBits;
         _codeBase = codeBase;
         _skipStepTrap = false;
+        _turn = Turn.None;
+        _exits = -1;
         _instructions = instructions;
         _coldCount = 0;
         Ended = false;

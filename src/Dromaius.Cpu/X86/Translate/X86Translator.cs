@@ -4,7 +4,7 @@ using Iced.Intel;
 namespace Dromaius.Cpu.X86;
 
 /// <summary>Turns guest code into IR, a basic block at a time. Not thread-safe: one per translating thread.</summary>
-public sealed class X86Translator
+public sealed partial class X86Translator
 {
     private const int PageSize = 4096;
     private const int MaxBlock = 128;

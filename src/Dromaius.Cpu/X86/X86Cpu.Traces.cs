@@ -1,0 +1,107 @@
+using Dromaius.Core.Errors;
+using Dromaius.Jit;
+using Dromaius.Jit.Interpreter;
+
+namespace Dromaius.Cpu.X86;
+
+/// <content>
+/// Traces of hot code. Now and then a sample is asked for; where execution then stands, at a backward or looked-up jump, is where time
+/// goes. Code found there twice is run block by block to see which way it goes, and that path becomes one unit.
+/// </content>
+public sealed unsafe partial class X86Cpu
+{
+    private const int SamplesForTrace = 2;
+
+    private readonly ulong[] _path = new ulong[X86Translator.MaxTraceBlocks];
+    private int _sampleAsked;
+
+    bool IEngineClient.RequestSample()
+    {
+        if (Volatile.Read(ref State->Halted) != 0 || _waitingForStartUp)
+            return false;
+        Volatile.Write(ref _sampleAsked, 1);
+        RequestExit();
+        return true;
+    }
+
+    /// <summary>Code at the program counter was found running.</summary>
+    private void TakeSample()
+    {
+        Volatile.Write(ref _sampleAsked, 0);
+        if (CanTrace && CurrentKey(out _) is { } key && _engine!.Find(key) is { IsTrace: false, Samples: >= 0 } unit
+            && ++unit.Samples >= SamplesForTrace)
+            Trace(unit);
+    }
+
+    private bool CanTrace => State->Halted == 0 && (State->Mode & (uint)(Mode.Code64 | Mode.Code32)) != 0
+        && (State->Mode & (uint)Mode.CodeBreakpoints) == 0 && !X86Emitter.IsSingle((Mode)State->Mode);
+
+    /// <summary>Runs the code from a unit's begin on, once, and makes a trace of the path it took. Execution goes on behind it.</summary>
+    private void Trace(Unit unit)
+    {
+        unit.Samples = -1;
+        var (key, mode, codeBase) = (unit.Key, State->Mode, State->CodeBase);
+        var count = Record(out var first);
+        State->Engine.LastExit = 0;
+        var loops = first >= 0;
+        first = Math.Max(first, 0);
+        if (count - first < (loops ? 1 : 2))
+            return;
+        var path = _path.AsSpan(first, count - first);
+        var address = CodeLinear(path[0], codeBase, mode);
+        // The path may have changed what addresses mean.
+        var host = _tlb.FindCode(address, (mode & (uint)Mode.Cpl) == 3 ? 1 : 0, out _);
+        if (host == null || (nint)host != key.Host + (nint)(path[0] - key.Pc) || State->Mode != mode || State->CodeBase != codeBase
+            || !TryRam(_tlb.CodePhysical(address, CodeMmuIndex), out var ram, out var offset))
+            return;
+        var version = _engine!.Watch(ram, offset);
+        _builder.Reset();
+        _translator.LinksPages = _engine.LinksPages;
+        _translator.IsNative = _engine.IsNative;
+        var block = _translator.TranslateTrace(_builder, this, path, loops, codeBase, (Mode)mode);
+        if (block.Instructions == 0)
+            return;
+        if (GuestLog.Has(TranslationItems))
+            LogTrace(path, loops);
+        var extent = new CodeExtent(ram, offset, block.Length, -block.WatchStart, block.WatchEnd, null, 0, Trace: true);
+        var trace = _engine.Add(_builder, key with { Host = (nint)host, Pc = path[0] }, extent, version);
+        if (trace != null && GuestLog.Has(TranslationItems))
+            LogCompiled(trace);
+    }
+
+    /// <summary>Runs block by block until the path closes, leaves the page, or goes where no trace can follow.</summary>
+    /// <param name="loop">Index in the path of the block that came again, or -1.</param>
+    /// <returns>Blocks of the path that ran to their end; 0 if something came between.</returns>
+    private int Record(out int loop)
+    {
+        loop = -1;
+        var (mode, codeBase) = (State->Mode, State->CodeBase);
+        var page = CodeAddress(State->Rip) >> 12;
+        var limit = Math.Min(_engine!.TraceBlocks, _path.Length);
+        for (var count = 0; count < limit;)
+        {
+            _path[count++] = State->Rip;
+            _builder.Reset();
+            _translator.LinksPages = false;
+            _translator.IsNative = false;
+            var block = _translator.Translate(_builder, this, State->Rip, codeBase, (Mode)mode, MaxInstructions);
+            var exit = block.Transient ? UnitExit.Lookup : IrInterpreter.Compile(_builder).Run(State);
+            if (block.Transient)
+                return count - 1;
+            if (State->Engine.ExitReason != Jit.ExitReason.None)
+            {
+                HandleExit();
+                return 0;
+            }
+
+            if (exit is UnitExit.Lookup or UnitExit.Indirect || State->Mode != mode || State->CodeBase != codeBase
+                || CodeAddress(State->Rip) >> 12 != page)
+                return count;
+            loop = _path.AsSpan(0, count).IndexOf(State->Rip);
+            if (loop >= 0 || CurrentKey(out _) is not { } next || _engine.Find(next) is { IsTrace: true })
+                return count;
+        }
+
+        return limit;
+    }
+}
