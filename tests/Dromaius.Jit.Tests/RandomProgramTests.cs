@@ -110,6 +110,7 @@ public sealed unsafe class RandomProgramTests
     private static void Generate(IrBuilder b, int seed, HashSet<int> removed)
     {
         b.Reset();
+        b.IsHot = seed % 3 == 0;
         new ProgramGenerator(new Random(seed), b) { Vectors = (seed & 1) == 0 }.Write();
         foreach (var i in removed)
             b.Insns[i].Op = IrOp.Nop;

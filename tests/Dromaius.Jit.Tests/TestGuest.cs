@@ -90,6 +90,7 @@ internal sealed unsafe class TestGuest : IDisposable
             Tlb[i].Addend = (nint)_block;
         }
 
+        State->Engine.ForgetPages();
         State->Engine.Tlb0.Entries = State->Engine.Tlb1.Entries = Tlb;
         State->Engine.Tlb0.Mask = State->Engine.Tlb1.Mask = (TlbEntries - 1) * (ulong)sizeof(TlbEntry);
     }

@@ -94,6 +94,7 @@ public sealed unsafe class SoftTlb : IDisposable
         }
 
         engine->Tlb3 = engine->Tlb0;
+        engine->ForgetPages();
     }
 
     /// <summary>Gives a mode an empty table.</summary>
@@ -156,6 +157,7 @@ public sealed unsafe class SoftTlb : IDisposable
 
             if (includeGlobal)
                 _large = 0;
+            _engine->ForgetPages();
         }
     }
 
@@ -214,6 +216,8 @@ public sealed unsafe class SoftTlb : IDisposable
                 for (var v = 0; v < Victims; v++)
                     DropIf(_victims[m] + v, page);
             }
+
+            _engine->ForgetPages();
         }
     }
 
@@ -243,6 +247,8 @@ public sealed unsafe class SoftTlb : IDisposable
                 Watch(_tables[m], _size[m], hostPage);
                 Watch(_victims[m], Victims, hostPage);
             }
+
+            _engine->ForgetPages();
         }
     }
 
@@ -258,6 +264,8 @@ public sealed unsafe class SoftTlb : IDisposable
                 WatchRange(_tables[m], _size[m], start, length);
                 WatchRange(_victims[m], Victims, start, length);
             }
+
+            _engine->ForgetPages();
         }
     }
 

@@ -145,7 +145,7 @@ public enum CcOp : uint
     /// <summary>CcSrc: second addend; CcSrc2: carry in (0 or 1).</summary>
     Adc = 8,
 
-    /// <summary>CcSrc: subtrahend; the minuend is CcDst + CcSrc. Also CMP and NEG (minuend 0).</summary>
+    /// <summary>CcSrc: subtrahend; the minuend is CcDst + CcSrc. Also NEG (minuend 0).</summary>
     Sub = 12,
 
     /// <summary>CcSrc: subtrahend; CcSrc2: borrow in (0 or 1).</summary>
@@ -175,6 +175,9 @@ public enum CcOp : uint
 
     /// <summary>POPCNT: ZF = (CcDst == 0); others 0.</summary>
     Popcnt = 52,
+
+    /// <summary>CcDst: minuend; CcSrc: subtrahend. CMP, whose result nobody else needs.</summary>
+    Cmp = 56,
 }
 
 /// <summary>The state of one x86 processor, in native memory. Generated code reaches it through one base register.</summary>

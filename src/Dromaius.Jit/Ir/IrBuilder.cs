@@ -26,6 +26,10 @@ public sealed class IrBuilder
 
     /// <summary>The code base is 0 in every unit of this unit's mode: looked-up exits need not compare it.</summary>
     public bool HasFlatCode { get; set; }
+
+    /// <summary>The unit is hot: each access is to remember its page.</summary>
+    public bool IsHot { get; set; }
+
     public Span<IrInsn> Insns => _insns.AsSpan(0, _count);
     public int Count => _count;
 
@@ -43,7 +47,7 @@ public sealed class IrBuilder
         _constIndex.Clear();
         _helpers.Clear();
         _labels = 0;
-        HasFlatCode = false;
+        HasFlatCode = IsHot = false;
     }
 
     public ValType TypeOf(Val v) => v.IsConst ? ValType.Int : _types[v.Id];

@@ -109,6 +109,23 @@ public unsafe struct EngineState
     /// <summary>Operands of vector operations that run in C#.</summary>
     public Ir.VecArgs Vec;
 
+    /// <summary>
+    /// Pages that single accesses of hot code touched last: a tag as in a <see cref="TlbEntry"/>, and host minus guest address. By
+    /// MMU mode, reads before writes; each access has one of <see cref="LastPages"/>. Emptied with any change of the TLBs.
+    /// </summary>
+    public fixed ulong PageTags[LastPages * 2 * MmuModes];
+    public fixed ulong PageAddends[LastPages * 2 * MmuModes];
+
+    /// <summary>How many there are for an MMU mode and a direction.</summary>
+    public const int LastPages = 64;
+
+    /// <summary>No access knows its page any more.</summary>
+    public void ForgetPages()
+    {
+        for (var i = 0; i < LastPages * 2 * MmuModes; i++)
+            PageTags[i] = TlbEntry.Invalid;
+    }
+
     /// <summary>The host's x87 environment over the slow path of an access.</summary>
     public fixed uint X87Environment[7];
     public uint X87StoreStatus;

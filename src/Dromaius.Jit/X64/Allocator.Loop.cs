@@ -47,10 +47,10 @@ internal sealed partial class Allocator
                 Detach(g);
             else
             {
-                var alone = _reg[g] >= 0 && (_tempMask & 1 << _reg[g]) != 0 && _first[_reg[g]] == g && _next[g] < 0;
-                if (alone && IsOftenUsed(g) && kept < MaxLoopRegs)
+                var inTemporary = _reg[g] >= 0 && (_tempMask & 1 << _reg[g]) != 0;
+                if (inTemporary && SharesOnlyWithEquals(b, g, out var first) && (!first || (IsOftenUsed(g) && kept < MaxLoopRegs)))
                 {
-                    kept++;
+                    kept += first ? 1 : 0;
                     _flags[g] &= unchecked((byte)~HasConst);
                 }
                 else
@@ -66,6 +66,43 @@ internal sealed partial class Allocator
                 _flags[g] &= unchecked((byte)~HasMem);
             (_headReg[g], _headFlags[g], _headConst[g]) = (_reg[g], _flags[g], _const[g]);
         }
+    }
+
+    /// <summary>Whether every global in this one's register keeps its value; and whether it is the first of them.</summary>
+    private bool SharesOnlyWithEquals(IrBuilder b, int g, out bool first)
+    {
+        first = true;
+        for (var v = _first[_reg[g]]; v >= 0; v = _next[v])
+        {
+            if (v == g)
+                continue;
+            first &= v > g;
+            if (!StayEqual(b, g, v))
+                return false;
+        }
+
+        return true;
+    }
+
+    /// <summary>Two globals that are equal at the head are so at the loop's end: neither is written, or both in the end with one value.</summary>
+    private bool StayEqual(IrBuilder b, int one, int other)
+    {
+        var (lastOne, lastOther) = (-1, -1);
+        for (var i = At + 1; i < b.Count && b.Insns[i].Op != IrOp.LoopBack; i++)
+        {
+            if (b.Insns[i].Dst is not { IsValue: true, Id: var id })
+                continue;
+            if (id == one)
+                lastOne = i;
+            else if (id == other)
+                lastOther = i;
+        }
+
+        var last = Math.Max(lastOne, lastOther);
+        if (last < 0)
+            return true;
+        ref readonly var copy = ref b.Insns[last];
+        return copy.Op == IrOp.Mov && copy.A.IsValue && copy.A.Id == (last == lastOne ? other : one);
     }
 
     private void CountUses(IrBuilder b)
@@ -113,7 +150,7 @@ internal sealed partial class Allocator
         var more = 0;
         for (var o = 0; o < _globals; o++)
         {
-            if (_pin[o] == Reg.None && _uses[o] > _uses[g])
+            if (_pin[o] == Reg.None && _uses[o] > _uses[g] && (_flags[o] & HasConst) == 0)
                 more++;
         }
 
@@ -178,6 +215,13 @@ internal sealed partial class Allocator
             if (_pin[g] != Reg.None || _headReg[g] < 0 || !_headLive[g] || _reg[g] == _headReg[g])
                 continue;
             var to = _headReg[g];
+            if (HoldsEqual(to))
+            {
+                Detach(g);
+                Attach(g, to);
+                continue;
+            }
+
             if (IsWanted(to))
             {
                 waiting = g;
@@ -207,6 +251,18 @@ internal sealed partial class Allocator
         for (var v = _first[reg]; v >= 0; v = _next[v])
         {
             if (IsGlobal(v) && _headReg[v] >= 0 && _headLive[v])
+                return true;
+        }
+
+        return false;
+    }
+
+    /// <summary>A global that shared this register at the head is there: the other has the same value.</summary>
+    private bool HoldsEqual(int reg)
+    {
+        for (var v = _first[reg]; v >= 0; v = _next[v])
+        {
+            if (IsGlobal(v) && _headLive[v] && _headReg[v] == reg)
                 return true;
         }
 

@@ -540,6 +540,14 @@ internal sealed unsafe class Assembler
         }
     }
 
+    /// <summary>Stores before it are seen by all before loads behind it are made.</summary>
+    public void Mfence()
+    {
+        Byte(0x0F);
+        Byte(0xAE);
+        Byte(0xF0);
+    }
+
     public void JmpTo(byte* execTarget)
     {
         Byte(0xE9);

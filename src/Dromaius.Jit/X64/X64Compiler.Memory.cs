@@ -21,6 +21,7 @@ internal sealed unsafe partial class X64Compiler
         var cold = NewCold(ColdKind.Memory);
         (cold.Op, cold.Access, cold.Displacement, cold.Pc) = (i.Op, access, (int)i.Imm, _pc);
         cold.Address = cold.ValueReg = cold.Value2Reg = cold.Result = cold.GroupOffset = Reg.None;
+        cold.PageSlot = -1;
         cold.AddressHome = new Mem(Reg.None, 0);
         if (i.Op == IrOp.X87Mem)
         {
@@ -77,9 +78,15 @@ internal sealed unsafe partial class X64Compiler
         var x = i.Op == IrOp.VGuestLd ? _alloc.TargetVec() : -1;
         Snapshot(cold);
         var writable = isStore || (grouped && StoresNext(i));
-        EmitTlbCheck(access, address, cold.Displacement, host, tag, writable ? TagWrite : TagRead);
-        cold.Jump = (nint)_asm.Jcc(Cc.Ne);
-        _asm.Load(3, tag, new Mem(host, Addend));
+        if (_b.IsHot && access.AlignMask == 0)
+            EmitLastPage(cold, access, address, host, tag, writable ? TagWrite : TagRead);
+        else
+        {
+            EmitTlbCheck(access, address, cold.Displacement, host, tag, writable ? TagWrite : TagRead);
+            cold.Jump = (nint)_asm.Jcc(Cc.Ne);
+            _asm.Load(3, tag, new Mem(host, Addend));
+        }
+
         if (!grouped)
         {
             Access(ref i, cold, new Mem(tag, cold.Displacement, address), result, x);
@@ -205,8 +212,21 @@ internal sealed unsafe partial class X64Compiler
     /// </summary>
     private void EmitTlbCheck(PackedAccess access, Reg address, int displacement, Reg host, Reg tag, int tagOffset)
     {
+        EmitTlbEntry(access, address, displacement, host);
+        EmitTag(access, address, displacement, tag);
+        _asm.Op(Alu.Cmp, 3, tag, new Mem(host, tagOffset));
+    }
+
+    /// <summary>What the tag must be: the page of the last byte, and the bits that must be clear.</summary>
+    private void EmitTag(PackedAccess access, Reg address, int displacement, Reg tag)
+    {
+        Displaced(tag, address, access.AlignMask != 0 ? displacement : displacement + access.Size - 1);
+        _asm.OpImm(Alu.And, 3, tag, -(1 << PageShift) | (int)access.AlignMask);
+    }
+
+    private void EmitTlbEntry(PackedAccess access, Reg address, int displacement, Reg host)
+    {
         var table = EngineOffsets.Tlb + 16 * access.MmuIndex;
-        var last = access.AlignMask != 0 ? displacement : displacement + access.Size - 1;
         if (displacement == 0 && HostFeatures.Bmi2)
             _asm.Rorx(host, address, PageShift - TlbEntryShift); // the mask takes what came round
         else
@@ -217,9 +237,6 @@ internal sealed unsafe partial class X64Compiler
 
         _asm.Op(Alu.And, 3, host, Eng(table));
         _asm.Op(Alu.Add, 3, host, Eng(table + 8));
-        Displaced(tag, address, last);
-        _asm.OpImm(Alu.And, 3, tag, -(1 << PageShift) | (int)access.AlignMask);
-        _asm.Op(Alu.Cmp, 3, tag, new Mem(host, tagOffset));
     }
 
     private void Displaced(Reg d, Reg address, int displacement)
@@ -312,6 +329,8 @@ internal sealed unsafe partial class X64Compiler
     private void EmitColdMemory(ColdPath c)
     {
         _asm.PatchHere((byte*)c.Jump);
+        if (c.PageSlot >= 0)
+            EmitColdLastPage(c);
         StoreDirty(c);
         _alloc.StoreConst(new Mem(Allocator.State, _layout.PcOffset), c.Pc);
         EmitColdAddress(c);

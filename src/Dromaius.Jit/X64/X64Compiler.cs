@@ -445,6 +445,12 @@ internal sealed unsafe partial class X64Compiler
         // The first of a group: where it keeps the offset in the page and the host address.
         public Reg GroupOffset, GroupHost;
 
+        // An access that remembers its page: where, the registers of its check, which tag, and where it goes on.
+        public int PageSlot;
+        public Reg PageHost, PageTag;
+        public int PageTagOffset;
+        public nint PageBack;
+
         /// <summary>Registers with the offset in its page of each group in force, a bit each.</summary>
         public int Groups;
         public Reg ValueReg, Value2Reg;

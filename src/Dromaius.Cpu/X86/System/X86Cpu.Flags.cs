@@ -75,6 +75,8 @@ public sealed unsafe partial class X86Cpu
         var family = (CcOp)((uint)op & ~3u);
         if (family == CcOp.Eflags)
             return src & Eflags.Arithmetic;
+        if (family == CcOp.Cmp)
+            (family, dst) = (CcOp.Sub, dst - src);
         var bits = 8 << (int)((uint)op & 3);
         var mask = ulong.MaxValue >> (64 - bits);
         var top = 1UL << (bits - 1);
@@ -143,6 +145,8 @@ public sealed unsafe partial class X86Cpu
                 return (src & mask) != 0 ? 1UL : 0;
             case CcOp.Count:
                 return (src & mask) == 0 ? 1UL : 0;
+            case CcOp.Cmp:
+                return (dst & mask) < (src & mask) ? 1UL : 0;
             case CcOp.Add:
             case CcOp.Adc:
             case CcOp.Sub:

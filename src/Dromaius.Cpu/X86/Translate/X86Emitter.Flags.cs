@@ -209,6 +209,8 @@ public sealed partial class X86Emitter
                     B.And(W.D, FlagSrc2, B.SetCond(Cond.Eq, w, FlagDst, FlagSrc)));
             case CcOp.Sub:
                 return B.SetCond(Cond.ULt, w, Minuend(w), FlagSrc);
+            case CcOp.Cmp:
+                return B.SetCond(Cond.ULt, w, FlagDst, FlagSrc);
             case CcOp.Sbb:
                 var minuend = B.Add(wide, B.Add(wide, FlagDst, FlagSrc), FlagSrc2);
                 return B.Or(W.D, B.SetCond(Cond.ULt, w, minuend, FlagSrc),
@@ -256,6 +258,7 @@ public sealed partial class X86Emitter
         {
             CcOp.Eflags => EflagsCondition(condition),
             CcOp.Sub => SubCondition(condition, w),
+            CcOp.Cmp => CmpCondition(condition, w),
             CcOp.Logic or CcOp.Bmi or CcOp.Count or CcOp.Popcnt => LogicCondition(condition, w),
             CcOp.Add => AddCondition(condition, w),
             CcOp.Inc => IncCondition(condition, w),
@@ -308,7 +311,7 @@ public sealed partial class X86Emitter
                 return new FlagTest(Cond.Ne, W.D,
                     B.Or(W.D, CarryFlag(), B.SetCond(Cond.Eq, w, FlagDst, B.Const(0))), B.Const(0));
             case Parity:
-                return new FlagTest(Cond.TestEq, W.D, B.Popcnt(W.D, B.ZExt(W.B, FlagDst)), B.Const(1));
+                return ParityOf(FlagDst);
             default:
                 return null;
         }
@@ -324,6 +327,31 @@ public sealed partial class X86Emitter
         Overflow => SubOverflow(w),
         _ => null,
     };
+
+    private FlagTest CmpCondition(int condition, W w)
+    {
+        var cond = condition switch
+        {
+            Below => Cond.ULt,
+            Equal => Cond.Eq,
+            BelowEqual => Cond.ULe,
+            Less => Cond.SLt,
+            LessEqual => Cond.SLe,
+            _ => default(Cond?),
+        };
+        if (cond is { } plain)
+            return new FlagTest(plain, w, FlagDst, FlagSrc);
+        var wide = Wide(w);
+        var result = B.Sub(wide, FlagDst, FlagSrc);
+        return condition switch
+        {
+            Sign => new FlagTest(Cond.SLt, w, result, B.Const(0)),
+            Parity => ParityOf(result),
+            _ => new FlagTest(Cond.SLt, w, B.And(wide, B.Xor(wide, FlagDst, FlagSrc), B.Xor(wide, FlagDst, result)), B.Const(0)),
+        };
+    }
+
+    private FlagTest ParityOf(Val result) => new(Cond.TestEq, W.D, B.Popcnt(W.D, B.ZExt(W.B, result)), B.Const(1));
 
     private FlagTest SubOverflow(W w)
     {

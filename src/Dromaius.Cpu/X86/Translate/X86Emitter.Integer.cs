@@ -134,7 +134,7 @@ public sealed partial class X86Emitter
         var a = LoadOperand(0, w);
         var b = LoadOperand(1, w);
         if (!_flagsDead)
-            SetFlags(CcOp.Sub, w, B.Sub(Wide(w), a, b), b, default, a);
+            SetFlags(CcOp.Cmp, w, a, b);
     }
 
     private void Logic(RmwKind kind)

@@ -39,6 +39,7 @@ public sealed partial class X86Translator
         _emitter.BeginTrace();
         _emitter.InlinesFpu = IsNative;
         b.HasFlatCode = is64;
+        b.IsHot = true;
         _lookahead.Reset(linear, 0);
         _traceCount = 0;
         for (var k = 0; k < path.Length; k++)
