@@ -12,6 +12,9 @@ public sealed unsafe partial class X86Cpu
 {
     private const int SamplesForTrace = 2;
 
+    /// <summary>How often a loop must go the same way again, and how often that is tried.</summary>
+    private const int Repetitions = 2, Attempts = 4;
+
     private readonly ulong[] _path = new ulong[X86Translator.MaxTraceBlocks];
     private int _sampleAsked;
 
@@ -39,10 +42,13 @@ public sealed unsafe partial class X86Cpu
     /// <summary>Runs the code from a unit's begin on, once, and makes a trace of the path it took. Execution goes on behind it.</summary>
     private void Trace(Unit unit)
     {
-        unit.Samples = -1;
+        unit.Samples = ++unit.Attempts < Attempts ? 0 : -1;
         var (key, mode, codeBase) = (unit.Key, State->Mode, State->CodeBase);
         var count = Record(out var first);
         State->Engine.LastExit = 0;
+        if (count == 0)
+            return;
+        unit.Samples = -1;
         var loops = first >= 0;
         first = Math.Max(first, 0);
         if (count - first < (loops ? 1 : 2))
@@ -81,27 +87,83 @@ public sealed unsafe partial class X86Cpu
         for (var count = 0; count < limit;)
         {
             _path[count++] = State->Rip;
-            _builder.Reset();
-            _translator.LinksPages = false;
-            _translator.IsNative = false;
-            var block = _translator.Translate(_builder, this, State->Rip, codeBase, (Mode)mode, MaxInstructions);
-            var exit = block.Transient ? UnitExit.Lookup : IrInterpreter.Compile(_builder).Run(State);
-            if (block.Transient)
-                return count - 1;
-            if (State->Engine.ExitReason != Jit.ExitReason.None)
+            switch (RunBlock(mode, codeBase))
             {
-                HandleExit();
-                return 0;
+                case BlockEnd.Interrupted:
+                    return 0;
+                case BlockEnd.Elsewhere:
+                    return count;
             }
 
-            if (exit is UnitExit.Lookup or UnitExit.Indirect || State->Mode != mode || State->CodeBase != codeBase
-                || CodeAddress(State->Rip) >> 12 != page)
+            if (CodeAddress(State->Rip) >> 12 != page)
                 return count;
             loop = _path.AsSpan(0, count).IndexOf(State->Rip);
-            if (loop >= 0 || CurrentKey(out _) is not { } next || _engine.Find(next) is { IsTrace: true })
+            if (loop >= 0)
+                return Repeats(loop, count, mode, codeBase) ? count : 0;
+            if (!IsTranslated(out var isTrace) || isTrace)
                 return count;
         }
 
         return limit;
+    }
+
+    /// <summary>The loop takes the same path again.</summary>
+    private bool Repeats(int first, int count, uint mode, ulong codeBase)
+    {
+        for (var n = 0; n < Repetitions; n++)
+        {
+            for (var i = first; i < count; i++)
+            {
+                if (State->Rip != _path[i] || RunBlock(mode, codeBase) != BlockEnd.GoesOn)
+                    return false;
+            }
+        }
+
+        return true;
+    }
+
+    private enum BlockEnd
+    {
+        GoesOn,
+
+        /// <summary>At a computed address or in another mode.</summary>
+        Elsewhere,
+
+        /// <summary>By an exception or a request of its own.</summary>
+        Interrupted,
+    }
+
+    /// <summary>Interprets the block at the program counter, so that nothing it leads to runs.</summary>
+    private BlockEnd RunBlock(uint mode, ulong codeBase)
+    {
+        _builder.Reset();
+        _translator.LinksPages = false;
+        _translator.IsNative = false;
+        if (_translator.Translate(_builder, this, State->Rip, codeBase, (Mode)mode, MaxInstructions).Transient)
+            return BlockEnd.Interrupted;
+        var exit = IrInterpreter.Compile(_builder).Run(State);
+        if (State->Engine.ExitReason != ExitReason.None)
+        {
+            HandleExit();
+            return BlockEnd.Interrupted;
+        }
+
+        return exit is UnitExit.Lookup or UnitExit.Indirect || State->Mode != mode || State->CodeBase != codeBase
+            ? BlockEnd.Elsewhere
+            : BlockEnd.GoesOn;
+    }
+
+    /// <summary>
+    /// Whether there is a unit at the program counter. Only then may the block be interpreted: the engine must know of it to see
+    /// that it writes its own code.
+    /// </summary>
+    private bool IsTranslated(out bool isTrace)
+    {
+        isTrace = false;
+        if (CurrentKey(out _) is not { } key)
+            return false;
+        var unit = _engine!.Find(key) ?? (_engine.TracesAlways ? TranslateUnit(key) : null);
+        isTrace = unit is { IsTrace: true };
+        return unit != null;
     }
 }

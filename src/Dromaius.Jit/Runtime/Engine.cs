@@ -70,6 +70,9 @@ public sealed unsafe class Unit
     /// <summary>How often it was found running; negative when no trace is to begin here.</summary>
     public int Samples { get; set; }
 
+    /// <summary>How often a trace was tried.</summary>
+    public int Attempts { get; set; }
+
     internal ExitSlot[] Exits = [];
 
     /// <summary>The exits that lead straight here; none for most units.</summary>

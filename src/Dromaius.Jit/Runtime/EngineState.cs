@@ -110,21 +110,39 @@ public unsafe struct EngineState
     public Ir.VecArgs Vec;
 
     /// <summary>
-    /// Pages that single accesses of hot code touched last: a tag as in a <see cref="TlbEntry"/>, and host minus guest address. By
-    /// MMU mode, reads before writes; each access has one of <see cref="LastPages"/>. Emptied with any change of the TLBs.
+    /// Pages that single accesses of hot code touched last: their address, and host minus guest address. By MMU mode, reads before
+    /// writes; each access has one of <see cref="LastPages"/>. Emptied with any change of the TLBs.
     /// </summary>
-    public fixed ulong PageTags[LastPages * 2 * MmuModes];
-    public fixed ulong PageAddends[LastPages * 2 * MmuModes];
+    public fixed ulong PageTags[PageSlots];
+    public fixed long PageAddends[PageSlots];
 
     /// <summary>How many there are for an MMU mode and a direction.</summary>
     public const int LastPages = 64;
 
+    private const int PageSlots = LastPages * 2 * MmuModes;
+
+    /// <summary>
+    /// The address of an empty slot: that of a page nobody can name, as it is neither canonical nor known. Who guesses it gets at a
+    /// page of memory that serves no purpose.
+    /// </summary>
+    private static readonly ulong UnknownPage =
+        ((ulong)Random.Shared.NextInt64() & 0x3FFF_FFFF_FFFF_F000) | 0x4000_0000_0000_0000;
+
+    private static readonly byte* Nowhere = (byte*)NativeMemory.AlignedAlloc(0x1000, 0x1000);
+
     /// <summary>No access knows its page any more.</summary>
     public void ForgetPages()
     {
-        for (var i = 0; i < LastPages * 2 * MmuModes; i++)
-            PageTags[i] = TlbEntry.Invalid;
+        fixed (ulong* tags = PageTags)
+            new Span<ulong>(tags, PageSlots).Fill(UnknownPage);
+        fixed (long* addends = PageAddends)
+            new Span<long>(addends, PageSlots).Fill((long)Nowhere - (long)UnknownPage);
+        (NoPageTag, NoPageAddend) = (UnknownPage, (long)Nowhere - (long)UnknownPage);
     }
+
+    /// <summary>What an empty slot holds.</summary>
+    public ulong NoPageTag;
+    public long NoPageAddend;
 
     /// <summary>The host's x87 environment over the slow path of an access.</summary>
     public fixed uint X87Environment[7];

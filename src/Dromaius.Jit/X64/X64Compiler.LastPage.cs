@@ -10,25 +10,30 @@ internal sealed unsafe partial class X64Compiler
 {
     private readonly int[] _nextSlot = new int[2 * EngineState.MmuModes];
 
-    /// <summary>Leaves host minus guest address in <paramref name="tag"/>; <paramref name="host"/> is scratch.</summary>
-    private void EmitLastPage(ColdPath cold, PackedAccess access, Reg address, Reg host, Reg tag, int tagOffset)
+    /// <summary>
+    /// Leaves host minus guest address in <paramref name="addend"/>, and the offset in the page in <paramref name="offset"/>.
+    /// </summary>
+    private void EmitLastPage(ColdPath cold, PackedAccess access, Reg address, Reg offset, Reg addend, int tagOffset)
     {
         var set = 2 * access.MmuIndex + (tagOffset == TagWrite ? 1 : 0);
         var slot = set * EngineState.LastPages + (_nextSlot[set]++ & (EngineState.LastPages - 1));
-        EmitTag(access, address, cold.Displacement, host);
-        _asm.Op(Alu.Cmp, 3, host, Eng(EngineOffsets.PageTags + 8 * slot));
-        cold.Jump = (nint)_asm.Jcc(Cc.Ne);
-        _asm.Load(3, tag, Eng(EngineOffsets.PageAddends + 8 * slot));
-        (cold.PageSlot, cold.PageHost, cold.PageTag, cold.PageTagOffset) = (slot, host, tag, tagOffset);
+        Displaced(offset, address, cold.Displacement);
+        _asm.Op(Alu.Xor, 3, offset, Eng(EngineOffsets.PageTags + 8 * slot));
+        _asm.OpImm(Alu.Cmp, 3, offset, (1 << PageShift) - access.Size);
+        cold.Jump = (nint)_asm.Jcc(Cc.A);
+        _asm.Load(3, addend, Eng(EngineOffsets.PageAddends + 8 * slot));
+        (cold.PageSlot, cold.PageOffset, cold.PageAddend, cold.PageTagOffset) = (slot, offset, addend, tagOffset);
         cold.PageBack = (nint)_asm.Position;
     }
 
     /// <summary>Another page: the TLB may have it. Falls through to the slow path if not.</summary>
     private void EmitColdLastPage(ColdPath c)
     {
-        var (page, entry) = (c.PageHost, c.PageTag);
+        var (page, entry) = (c.PageOffset, c.PageAddend);
         var tag = Eng(EngineOffsets.PageTags + 8 * c.PageSlot);
+        var addend = Eng(EngineOffsets.PageAddends + 8 * c.PageSlot);
         EmitTlbEntry(c.Access, c.Address, c.Displacement, entry);
+        EmitTag(c.Access, c.Address, c.Displacement, page);
         _asm.Op(Alu.Cmp, 3, page, new Mem(entry, c.PageTagOffset));
         var miss = _asm.Jcc(Cc.Ne);
         _asm.Store(3, tag, page);
@@ -42,12 +47,17 @@ internal sealed unsafe partial class X64Compiler
         }
 
         _asm.Load(3, entry, new Mem(entry, Addend));
-        _asm.Store(3, Eng(EngineOffsets.PageAddends + 8 * c.PageSlot), entry);
+        _asm.Store(3, addend, entry);
+        Displaced(page, c.Address, c.Displacement);
+        _asm.OpImm(Alu.And, 2, page, (1 << PageShift) - 1);
         _asm.JmpTo((byte*)c.PageBack + _cache.ExecDelta);
         if (lost != null)
         {
             _asm.PatchHere(lost);
-            _asm.StoreImm(3, tag, (int)TlbEntry.Invalid);
+            _asm.Load(3, page, Eng(EngineOffsets.NoPageTag));
+            _asm.Store(3, tag, page);
+            _asm.Load(3, page, Eng(EngineOffsets.NoPageAddend));
+            _asm.Store(3, addend, page);
         }
 
         _asm.PatchHere(miss);

@@ -93,7 +93,10 @@ internal sealed unsafe partial class X64Compiler
             return;
         }
 
-        EmitGroup(cold, host, tag);
+        if (cold.PageSlot < 0)
+            EmitGroup(cold, host, tag);
+        else
+            _asm.Lea(3, tag, new Mem(tag, cold.Displacement, address));
         cold.GroupOffset = host;
         cold.GroupHost = tag;
         cold.Slot = writable ? TagWrite : TagRead;

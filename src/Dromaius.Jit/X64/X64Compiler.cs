@@ -447,7 +447,7 @@ internal sealed unsafe partial class X64Compiler
 
         // An access that remembers its page: where, the registers of its check, which tag, and where it goes on.
         public int PageSlot;
-        public Reg PageHost, PageTag;
+        public Reg PageOffset, PageAddend;
         public int PageTagOffset;
         public nint PageBack;
 
