@@ -65,13 +65,10 @@ internal sealed unsafe class X64BackEnd : IBackEnd, IDisposable
     {
         var engine = &((TestState*)state)->Engine;
         engine->JumpCache = _jumpCache;
-        if (!_compiler.TryCompile(b, 0, out var unit))
-        {
+        if (_cache.Used > _cache.Size / 2)
             _compiler.Clear();
-            if (!_compiler.TryCompile(b, 0, out unit))
-                throw new InvalidOperationException("the unit does not compile");
-        }
-
+        if (!_compiler.TryCompile(b, 0, out var unit))
+            throw new InvalidOperationException("the unit does not compile");
         _compiler.Thunks.Enter(state, unit.Code);
         return engine->LastExit switch { 1 => UnitExit.Direct0, 2 => UnitExit.Direct1, _ => UnitExit.Loop };
     }

@@ -36,6 +36,17 @@ public sealed unsafe partial class X86Cpu
             Trace(unit);
     }
 
+    /// <summary>How far a path goes the way of the one before from the same unit.</summary>
+    private Span<ulong> TakenTwice(Unit unit, Span<ulong> path)
+    {
+        if (unit.Path is { } before)
+            return path[..path.CommonPrefixLength(before)];
+        if (_engine!.TracesAlways)
+            return path;
+        unit.Path = path.ToArray();
+        return [];
+    }
+
     private bool CanTrace => State->Halted == 0 && (State->Mode & (uint)(Mode.Code64 | Mode.Code32)) != 0
         && (State->Mode & (uint)Mode.CodeBreakpoints) == 0 && !X86Emitter.IsSingle((Mode)State->Mode);
 
@@ -48,12 +59,11 @@ public sealed unsafe partial class X86Cpu
         State->Engine.LastExit = 0;
         if (count == 0)
             return;
-        unit.Samples = -1;
         var loops = first >= 0;
-        first = Math.Max(first, 0);
-        if (count - first < (loops ? 1 : 2))
+        var path = loops ? _path.AsSpan(first, count - first) : TakenTwice(unit, _path.AsSpan(0, count));
+        if (path.Length < (loops ? 1 : 2))
             return;
-        var path = _path.AsSpan(first, count - first);
+        unit.Samples = -1;
         var address = CodeLinear(path[0], codeBase, mode);
         // The path may have changed what addresses mean.
         var host = _tlb.FindCode(address, (mode & (uint)Mode.Cpl) == 3 ? 1 : 0, out _);

@@ -70,6 +70,9 @@ public sealed unsafe class Unit
     /// <summary>How often it was found running; negative when no trace is to begin here.</summary>
     public int Samples { get; set; }
 
+    /// <summary>Where execution went on from here when a trace was first tried.</summary>
+    public ulong[]? Path { get; set; }
+
     /// <summary>How often a trace was tried.</summary>
     public int Attempts { get; set; }
 

@@ -140,6 +140,9 @@ public unsafe struct EngineState
         (NoPageTag, NoPageAddend) = (UnknownPage, (long)Nowhere - (long)UnknownPage);
     }
 
+    /// <summary>Counts, in its top bits, stores to other pages than the slot's: not every one takes the slot over.</summary>
+    public uint PageMisses;
+
     /// <summary>What an empty slot holds.</summary>
     public ulong NoPageTag;
     public long NoPageAddend;

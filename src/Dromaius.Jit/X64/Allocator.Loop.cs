@@ -224,7 +224,9 @@ internal sealed partial class Allocator
 
             if (IsWanted(to))
             {
-                waiting = g;
+                // Where all wait there is a circle, of globals in registers.
+                if (_reg[g] >= 0)
+                    waiting = g;
                 continue;
             }
 

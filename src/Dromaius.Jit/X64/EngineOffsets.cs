@@ -24,6 +24,7 @@ internal static unsafe class EngineOffsets
     public static readonly int Vec = Of(static p => (nint)(&((EngineState*)p)->Vec));
     public static readonly int PageTags = Of(static p => (nint)(&((EngineState*)p)->PageTags[0]));
     public static readonly int PageAddends = Of(static p => (nint)(&((EngineState*)p)->PageAddends[0]));
+    public static readonly int PageMisses = Of(static p => (nint)(&((EngineState*)p)->PageMisses));
     public static readonly int NoPageTag = Of(static p => (nint)(&((EngineState*)p)->NoPageTag));
     public static readonly int NoPageAddend = Of(static p => (nint)(&((EngineState*)p)->NoPageAddend));
     public static readonly int X87Environment = Of(static p => (nint)(&((EngineState*)p)->X87Environment[0]));

@@ -36,8 +36,16 @@ internal sealed unsafe partial class X64Compiler
         EmitTag(c.Access, c.Address, c.Displacement, page);
         _asm.Op(Alu.Cmp, 3, page, new Mem(entry, c.PageTagOffset));
         var miss = _asm.Jcc(Cc.Ne);
-        _asm.Store(3, tag, page);
         byte* lost = null;
+        byte* pass = null;
+        if (c.PageTagOffset == TagWrite)
+        {
+            // The fence is dear: a store that goes all over memory pays it now and then only.
+            _asm.OpImm(Alu.Add, 2, Eng(EngineOffsets.PageMisses), 1 << 28);
+            pass = _asm.Jcc(Cc.Ae);
+        }
+
+        _asm.Store(3, tag, page);
         if (c.PageTagOffset == TagWrite)
         {
             // Another thread may take the permission away: it changes the entry, then empties the slots. See it or be seen.
@@ -48,6 +56,14 @@ internal sealed unsafe partial class X64Compiler
 
         _asm.Load(3, entry, new Mem(entry, Addend));
         _asm.Store(3, addend, entry);
+        if (pass != null)
+        {
+            var stored = _asm.Jmp();
+            _asm.PatchHere(pass);
+            _asm.Load(3, entry, new Mem(entry, Addend));
+            _asm.PatchHere(stored);
+        }
+
         Displaced(page, c.Address, c.Displacement);
         _asm.OpImm(Alu.And, 2, page, (1 << PageShift) - 1);
         _asm.JmpTo((byte*)c.PageBack + _cache.ExecDelta);
