@@ -133,6 +133,29 @@ public sealed class JobTests : IDisposable
     }
 
     [Fact]
+    public void ADriveWithACopyJobTakesNoOther()
+    {
+        var backend = MakeChain();
+        Make("backup.qcow2", null);
+        Make("other.qcow2", null);
+        var target = ImageOpener.Open(_folder["backup.qcow2"], OpenFlags.Tool);
+        using var other = ImageOpener.Open(_folder["other.qcow2"], OpenFlags.Tool);
+        var moment = _shadow.ToArray();
+        var job = OnLoop(() => _graph.Jobs.Backup("b", "d0", target, SyncMode.Full, speed: 40 << 20));
+        OnLoop(() =>
+        {
+            Assert.Throws<BlockException>(() => _graph.Jobs.Backup("b", "d0", other, SyncMode.Full));
+            Assert.Throws<BlockException>(() => _graph.Jobs.Mirror("m", "d0", other, SyncMode.Full));
+            return 0;
+        });
+        Guest(backend, 100);
+        WaitFor(() => job.Status is JobStatus.Null);
+        Check(backend);
+        using var copy = ImageOpener.Open(_folder["backup.qcow2"], OpenFlags.Tool with { ReadOnly = true });
+        Compare(copy, moment);
+    }
+
+    [Fact]
     public void PausedAndCancelledJobsLeaveTheDiskAlone()
     {
         var backend = MakeChain();

@@ -31,4 +31,28 @@ public sealed class DmaBufferTests
         Assert.Equal(0x55, outward.Segments[0].Span[0]);
         Assert.Equal(0xFF, outward.Segments[1].Span[0]);
     }
+
+    /// <summary>A guest names much more than there is: the host's memory does not grow with it.</summary>
+    [Fact]
+    public void BouncesNoMoreThanItMust()
+    {
+        const int length = 256 << 20;
+        var space = new AddressSpace("dma", MemoryRegion.Container("root", 1UL << 32), new Lock());
+        foreach (var toGuest in new[] { true, false })
+        {
+            var buffer = new DmaBuffer(space, toGuest);
+            buffer.Add(0, length);
+            Assert.Equal(length, buffer.Length);
+            Assert.Equal(length, buffer.Segments.Sum(static s => (long)s.Length));
+            var arrays = new HashSet<byte[]>(ReferenceEqualityComparer.Instance);
+            foreach (var segment in buffer.Segments)
+            {
+                if (System.Runtime.InteropServices.MemoryMarshal.TryGetArray<byte>(segment, out var part))
+                    arrays.Add(part.Array!);
+            }
+
+            Assert.InRange(arrays.Sum(static a => (long)a.Length), 1, 2 << 20);
+            buffer.Complete();
+        }
+    }
 }
