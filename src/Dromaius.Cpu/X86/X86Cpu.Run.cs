@@ -63,6 +63,7 @@ public sealed unsafe partial class X86Cpu : IEngineClient, ICodeFetcher
     public bool Run()
     {
         _thread = Environment.CurrentManagedThreadId;
+        Volatile.Write(ref _runs, true);
         while (true)
         {
             if (State->Engine.ExitRequest != 0 || HasRequests)
@@ -74,6 +75,7 @@ public sealed unsafe partial class X86Cpu : IEngineClient, ICodeFetcher
                 if (Interlocked.Exchange(ref _kicked, 0) != 0)
                 {
                     State->Engine.LastExit = 0;
+                    Volatile.Write(ref _runs, false);
                     return true;
                 }
 
@@ -86,7 +88,11 @@ public sealed unsafe partial class X86Cpu : IEngineClient, ICodeFetcher
             }
 
             if (State->Halted != 0 || WaitingForStartUp)
+            {
+                Volatile.Write(ref _runs, false);
                 return false;
+            }
+
             Step();
             HandleExit();
         }

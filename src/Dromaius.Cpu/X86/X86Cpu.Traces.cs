@@ -18,9 +18,12 @@ public sealed unsafe partial class X86Cpu
     private readonly ulong[] _path = new ulong[X86Translator.MaxTraceBlocks];
     private int _sampleAsked;
 
+    // Inside of Run.
+    private bool _runs;
+
     bool IEngineClient.RequestSample()
     {
-        if (Volatile.Read(ref State->Halted) != 0 || _waitingForStartUp)
+        if (!Volatile.Read(ref _runs))
             return false;
         Volatile.Write(ref _sampleAsked, 1);
         RequestExit();

@@ -30,6 +30,9 @@ public sealed class IrBuilder
     /// <summary>The unit is hot: each access is to remember its page.</summary>
     public bool IsHot { get; set; }
 
+    /// <summary>Vectors of the CPU state that the unit's loop keeps at hand from one turn to the next (set by passes).</summary>
+    internal List<CarriedVector> Carried { get; } = [];
+
     public Span<IrInsn> Insns => _insns.AsSpan(0, _count);
     public int Count => _count;
 
@@ -48,6 +51,7 @@ public sealed class IrBuilder
         _helpers.Clear();
         _labels = 0;
         HasFlatCode = IsHot = false;
+        Carried.Clear();
     }
 
     public ValType TypeOf(Val v) => v.IsConst ? ValType.Int : _types[v.Id];
@@ -365,13 +369,24 @@ public sealed class IrBuilder
         (i.Cond, i.Imm, i.Aux) = (cond, pc, slot);
     }
 
-    public void LoopHead(int label) => Emit(IrOp.LoopHead, W.Q, Val.None).Aux = label;
+    public void LoopHead(int label)
+    {
+        ReserveForCarried();
+        Emit(IrOp.LoopHead, W.Q, Val.None).Aux = label;
+    }
 
     /// <summary>Ends the path: back to the loop's head, which is the code of an address.</summary>
     public void LoopBack(int label, ulong pc)
     {
+        ReserveForCarried();
         ref var i = ref Emit(IrOp.LoopBack, W.Q, Val.None);
         (i.Aux, i.Imm) = (label, pc);
+    }
+
+    private void ReserveForCarried()
+    {
+        for (var n = 0; n < CarriedVector.Most; n++)
+            Emit(IrOp.Nop, W.Q, Val.None);
     }
 
     public void ExitIndirect(Val pc) => Emit(IrOp.ExitIndirect, W.Q, Val.None, pc);

@@ -27,12 +27,7 @@ public sealed class ForwardVectors
 
     private void Forward(IrBuilder b)
     {
-        if (_same.Length < b.ValueCount)
-        {
-            _same = new Val[b.ValueCount * 2];
-            _width = new W[b.ValueCount * 2];
-        }
-
+        EnsureRoom(b.ValueCount);
         Array.Clear(_same, 0, b.ValueCount);
         Array.Fill(_width, W.Y, 0, b.ValueCount);
         _known.Clear();
@@ -55,9 +50,14 @@ public sealed class ForwardVectors
             switch (insn.Op)
             {
                 case IrOp.Label:
-                case IrOp.LoopHead:
                 case IrOp.Call:
                     _known.Clear();
+                    break;
+                case IrOp.LoopHead:
+                    Carry(b, i);
+                    break;
+                case IrOp.LoopBack:
+                    HandOn(b, i);
                     break;
                 case IrOp.StState:
                     Forget((int)insn.Imm, 1 << (int)insn.Width);
@@ -74,6 +74,82 @@ public sealed class ForwardVectors
                     break;
             }
         }
+    }
+
+    // The loop.
+
+    /// <summary>What is known at the head, and loaded in the loop before it is stored, goes on in a temporary.</summary>
+    private void Carry(IrBuilder b, int head)
+    {
+        b.Carried.Clear();
+        foreach (var known in _known)
+        {
+            if (b.Carried.Count < CarriedVector.Most && FirstLoad(b, head, known) is { } width && _width[known.Value.Id] <= width)
+            {
+                var value = b.NewTemp(ValType.Vec);
+                EnsureRoom(b.ValueCount);
+                (_same[value.Id], _width[value.Id]) = (Val.None, width);
+                b.Insns[head - 1 - b.Carried.Count] = new IrInsn { Op = IrOp.VMov, Width = W.Q, Dst = value, A = known.Value };
+                b.Carried.Add(new CarriedVector(value, known.Offset, width));
+            }
+        }
+
+        _known.Clear();
+        foreach (var c in b.Carried)
+            _known.Add(new Known(c.Offset, c.Width, c.Value));
+    }
+
+    /// <summary>The width at which the loop loads what is known, if it does so before it changes it, and in no way that hides it.</summary>
+    private static W? FirstLoad(IrBuilder b, int head, in Known known)
+    {
+        var insns = b.Insns;
+        W? first = null;
+        for (var i = head + 1; i < insns.Length && insns[i].Op != IrOp.LoopBack; i++)
+        {
+            ref readonly var insn = ref insns[i];
+            if (insn.Op is IrOp.Label or IrOp.Call or IrOp.X87 or IrOp.X87Mem)
+                return null;
+            if (first != null || insn.Op is not (IrOp.VLdState or IrOp.VStState or IrOp.StState or IrOp.LdState))
+                continue;
+            var (offset, length) = ((int)insn.Imm, 1 << (int)insn.Width);
+            if (offset >= known.Offset + (1 << (int)known.Width) || known.Offset >= offset + length)
+                continue;
+            if (insn.Op != IrOp.VLdState || offset != known.Offset || insn.Width < W.X || insn.Width > known.Width)
+                return null;
+            first = insn.Width;
+        }
+
+        return first;
+    }
+
+    /// <summary>At the loop's end: temporaries get what the state holds now.</summary>
+    private void HandOn(IrBuilder b, int back)
+    {
+        for (var n = 0; n < b.Carried.Count; n++)
+        {
+            var c = b.Carried[n];
+            var now = Val.None;
+            foreach (var known in _known)
+            {
+                if (known.Offset == c.Offset && known.Width >= c.Width && _width[known.Value.Id] <= c.Width)
+                    now = known.Value;
+            }
+
+            if (now == c.Value)
+                continue;
+            // Another one that is carried may have been handed on before: the state has it too.
+            b.Insns[back - 1 - n] = now.IsNone || b.Carried.Exists(o => o.Value == now)
+                ? new IrInsn { Op = IrOp.VLdState, Width = c.Width, Dst = c.Value, Imm = (ulong)c.Offset }
+                : new IrInsn { Op = IrOp.VMov, Width = W.Q, Dst = c.Value, A = now };
+        }
+    }
+
+    private void EnsureRoom(int values)
+    {
+        if (_same.Length >= values)
+            return;
+        Array.Resize(ref _same, values * 2);
+        Array.Resize(ref _width, values * 2);
     }
 
     private Val Same(Val v) => v.IsValue && !_same[v.Id].IsNone ? _same[v.Id] : v;

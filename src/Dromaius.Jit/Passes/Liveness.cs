@@ -29,8 +29,16 @@ public sealed class Liveness
         {
             ref var insn = ref insns[i];
             var info = IrInfo.Of(insn.Op);
-            if ((info & (OpTraits.EndsPath | OpTraits.Label)) != 0)
+            if (insn.Op == IrOp.LoopHead)
+                ForgetAllBut(b, need);
+            else if ((info & (OpTraits.EndsPath | OpTraits.Label)) != 0)
                 need[globals..].Fill(Never);
+            if (insn.Op == IrOp.LoopBack)
+            {
+                foreach (var c in b.Carried)
+                    need[c.Value.Id] = i;
+            }
+
             if (insn.Dst.IsValue)
             {
                 var d = insn.Dst.Id;
@@ -65,6 +73,16 @@ public sealed class Liveness
         if (_globalsAtEntry.Length < globals)
             _globalsAtEntry = new int[globals];
         need[..globals].CopyTo(_globalsAtEntry);
+    }
+
+    /// <summary>Only what is carried crosses the head of a loop.</summary>
+    private static void ForgetAllBut(IrBuilder b, Span<int> need)
+    {
+        for (var v = b.GlobalCount; v < need.Length; v++)
+        {
+            if (!b.Carried.Exists(c => c.Value.Id == v))
+                need[v] = Never;
+        }
     }
 
     private static void Use(Span<int> need, Val v, int at)

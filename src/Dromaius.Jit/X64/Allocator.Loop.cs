@@ -21,6 +21,9 @@ internal sealed partial class Allocator
     // The loop has paths that join, or calls that change globals.
     private bool _forgets;
 
+    // The registers of what is carried.
+    private readonly List<int> _headVec = [];
+
     /// <summary>At the head, reached from above: temporaries are gone, globals stay where they are as far as that is of use.</summary>
     public void EnterLoop(IrBuilder b)
     {
@@ -31,7 +34,7 @@ internal sealed partial class Allocator
         }
 
         CountUses(b);
-        DropTemporaries();
+        EnterVectors(b);
         var kept = 0;
         for (var g = 0; g < _globals; g++)
         {
@@ -157,6 +160,54 @@ internal sealed partial class Allocator
         return _uses[g] > 0 && more < MaxLoopRegs;
     }
 
+    /// <summary>Vectors that are carried are in registers at the head, and in the state.</summary>
+    private void EnterVectors(IrBuilder b)
+    {
+        foreach (var c in b.Carried)
+            _ = UseVec(c.Value);
+        _headVec.Clear();
+        foreach (var c in b.Carried)
+            _headVec.Add(_reg[c.Value.Id]);
+        DropTemporaries();
+        for (var n = 0; n < _headVec.Count; n++)
+        {
+            var (value, offset, width) = b.Carried[n];
+            _vecOwner[_headVec[n]] = value.Id;
+            _flags[value.Id] = 0;
+            IsInState(value, offset, width);
+        }
+    }
+
+    /// <summary>Every carried vector back to its register, by way of the state where another is in the way.</summary>
+    private void CloseVectors(IrBuilder b)
+    {
+        for (var n = 0; n < _headVec.Count; n++)
+        {
+            var value = b.Carried[n].Value.Id;
+            var occupied = _vecOwner[_headVec[n]];
+            if (_reg[value] < 0 || _reg[value] == _headVec[n] || b.Carried.Exists(c => c.Value.Id == occupied))
+                continue;
+            MoveVec(_headVec[n], _reg[value]);
+            _vecOwner[_reg[value]] = -1;
+            (_reg[value], _vecOwner[_headVec[n]]) = ((sbyte)_headVec[n], value);
+        }
+
+        for (var n = 0; n < _headVec.Count; n++)
+        {
+            var (value, offset, width) = b.Carried[n];
+            if (_reg[value.Id] != _headVec[n])
+                LoadVec(_headVec[n], new Mem(State, offset), width);
+        }
+    }
+
+    private void MoveVec(int d, int s)
+    {
+        if (HostFeatures.Avx)
+            asm.VexRR(1, 0, 0x28, false, true, d, 0, s);
+        else
+            asm.SseRR(1, 0, 0x28, false, d, s);
+    }
+
     private void DropTemporaries()
     {
         for (var r = 0; r < 16; r++)
@@ -178,9 +229,10 @@ internal sealed partial class Allocator
     }
 
     /// <summary>At the loop's end: everything as it was at the head. Nothing is emitted on this path behind it but the jump.</summary>
-    public void CloseLoop()
+    public void CloseLoop(IrBuilder b)
     {
         ClearLocks();
+        CloseVectors(b);
         DropTemporaries();
         for (var g = 0; g < _globals; g++)
         {

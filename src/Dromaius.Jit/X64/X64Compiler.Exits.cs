@@ -175,7 +175,7 @@ internal sealed unsafe partial class X64Compiler
         var dirty = _dirty.Count;
         _alloc.Dirty(_dirty);
         AddSideExit(_asm.Jcc(Cc.Ne), i, dirty, -1);
-        _alloc.CloseLoop();
+        _alloc.CloseLoop(_b);
         _jumps.Add(((nint)_asm.Jmp(), i.Aux));
     }
 
