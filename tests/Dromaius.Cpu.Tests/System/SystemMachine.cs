@@ -30,6 +30,7 @@ internal sealed unsafe class SystemMachine : IDisposable
     }
 
     public X86Cpu Cpu { get; }
+    public RamBlock Ram => _ram;
     public ManualClock Clock { get; } = new();
     public X86State* S => Cpu.State;
 

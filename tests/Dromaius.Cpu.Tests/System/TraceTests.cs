@@ -1,0 +1,149 @@
+using Dromaius.Cpu.X86;
+using Dromaius.Jit;
+using Iced.Intel;
+using static Iced.Intel.AssemblerRegisters;
+
+namespace Dromaius.Cpu.Tests.SystemTests;
+
+/// <summary>
+/// Programs with loops, run block by block in the interpreter and as traces of host code: registers and memory must come out the
+/// same. <c>DROMAIUS_TRACE_SEED</c>: of the lengths of traces and of what is forgotten between.
+/// </summary>
+public sealed unsafe class TraceTests
+{
+    private const ulong Code = 0x4000, Data = 0x10000;
+    private static readonly int Seed =
+        int.TryParse(Environment.GetEnvironmentVariable("DROMAIUS_TRACE_SEED"), out var seed) ? seed : 1;
+
+    [Fact]
+    public void AccessesCrossPagesThatLieApart() => Compare(a =>
+    {
+        var loop = a.CreateLabel();
+        a.mov(rsi, Data + 0xFE0);
+        a.mov(ecx, 64);
+        a.xor(eax, eax);
+        a.Label(ref loop);
+        a.add(rax, __qword_ptr[rsi]);
+        a.mov(__qword_ptr[rsi + 0x2000], rax);
+        a.movdqu(xmm0, __xmmword_ptr[rsi + 3]);
+        a.paddq(xmm1, xmm0);
+        a.inc(rsi);
+        a.dec(ecx);
+        a.jnz(loop);
+    });
+
+    [Fact]
+    public void RegistersGoAroundInLoops() => Compare(a =>
+    {
+        var (outer, inner, skip) = (a.CreateLabel(), a.CreateLabel(), a.CreateLabel());
+        a.mov(r8, 1);
+        a.mov(r9, 2);
+        a.mov(r10, 3);
+        a.mov(r11, 4);
+        a.mov(r12, 5);
+        a.mov(esi, 20);
+        a.Label(ref outer);
+        a.mov(ecx, 7);
+        a.Label(ref inner);
+        a.xchg(r8, r9);
+        a.xchg(r9, r10);
+        a.xchg(r11, r12);
+        a.add(r8, r11);
+        a.mov(r13, r10);
+        a.cmp(r8, r12);
+        a.jb(skip);
+        a.add(r12, 77);
+        a.Label(ref skip);
+        a.adc(r9, 0);
+        a.addsd(xmm2, xmm3);
+        a.movaps(xmm3, xmm4);
+        a.cvtsi2sd(xmm4, r8);
+        a.sub(ecx, 1);
+        a.jnz(inner);
+        a.mov(__qword_ptr[(rsi * 8) + (long)Data], r8);
+        a.dec(esi);
+        a.jnz(outer);
+    });
+
+    [Fact]
+    public void LoopsWriteTheirOwnCode() => Compare(a =>
+    {
+        var loop = a.CreateLabel();
+        a.mov(ecx, 300);
+        a.xor(eax, eax);
+        a.nop();
+        a.Label(ref loop);
+        a.add(eax, 0x01010101);
+        a.add(__dword_ptr[Code + 9], 3); // the constant above: MOV, XOR, NOP and an opcode come before it
+        a.sub(ecx, 1);
+        a.jnz(loop);
+    });
+
+    [Fact]
+    public void PagesMoveWhileALoopRuns() => Compare(a =>
+    {
+        var loop = a.CreateLabel();
+        a.mov(ecx, 200);
+        a.mov(esi, (uint)Data);
+        a.Label(ref loop);
+        a.add(rax, __qword_ptr[rsi]);
+        a.add(__qword_ptr[rsi + 8], rcx);
+        a.xor(__qword_ptr[SystemMachine.PageTables + 0x3000 + ((Data >> 12) * 8)], 0x10000);
+        a.invlpg(__byte_ptr[rsi]);
+        a.dec(ecx);
+        a.jnz(loop);
+    });
+
+    private static void Compare(Action<Assembler> write)
+    {
+        var assembler = new Assembler(64);
+        write(assembler);
+        assembler.hlt();
+        var stream = new MemoryStream();
+        assembler.Assemble(new StreamCodeWriter(stream), Code);
+        var expected = Run(stream.ToArray(), new Engine(X86Layout.Layout, interpreter: true), new Random(Seed));
+        for (var n = 0; n < 20; n++)
+        {
+            var engine = new Engine(X86Layout.Layout, 8 << 20) { TracesAlways = true };
+            var random = new Random(Seed + n);
+            engine.TraceBlocks = random.Next(1, 6);
+            Assert.Equal(expected, Run(stream.ToArray(), engine, random));
+        }
+    }
+
+    /// <summary>Registers and data after the program, which halts.</summary>
+    private static string Run(byte[] code, Engine engine, Random random)
+    {
+        using var owned = engine;
+        using var machine = new SystemMachine();
+        machine.EnterLong();
+        // Neighbours in virtual memory are none in physical memory.
+        for (var page = 0u; page < 4; page++)
+            machine.Write(machine.Pte((uint)(Data >> 12) + page), 8, ((0x40 - (page * 2)) << 12) | 7);
+        for (var i = 0u; i < 0x10000; i += 8)
+            machine.Write(0x38000 + i, 8, i * 0x9E3779B97F4A7C15);
+        for (var i = 0; i < code.Length; i++)
+            machine.Write(Code + (ulong)i, 1, code[i]);
+        machine.Cpu.FlushTlb(true);
+        machine.S->Cr4 |= 0x600; // OSFXSR, OSXMMEXCPT
+        machine.Cpu.UpdateMode();
+        machine.S->Rip = Code;
+        machine.Cpu.Attach(engine);
+        using var kicks = new Timer(_ => machine.Cpu.Kick(), null, 1, 1);
+        while (machine.Cpu.Run())
+        {
+            // A kick: something is forgotten.
+            engine.InvalidateRange(machine.Ram, Code + (ulong)random.Next(code.Length), 1);
+        }
+
+        var text = new System.Text.StringBuilder();
+        for (var i = 0; i < 16; i++)
+            text.Append(machine.S->Gpr[i]).Append(' ');
+        text.Append(machine.Cpu.ReadEflags()).Append(' ');
+        text.AppendJoin(' ', new Span<ulong>(machine.S->Ymm, 64).ToArray()).Append(' ');
+        var hash = new HashCode();
+        hash.AddBytes(machine.Ram.Span(0x30000, 0x30000));
+        hash.AddBytes(machine.Ram.Span(Code, 0x1000));
+        return text.Append(hash.ToHashCode()).ToString();
+    }
+}
