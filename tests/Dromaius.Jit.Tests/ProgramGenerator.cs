@@ -57,6 +57,8 @@ internal sealed class ProgramGenerator(Random random, IrBuilder b)
             Instruction();
             if (random.Next(5) == 0)
                 b.ExitIf(AnyCond(), AnyWidth(), Int(), Int(), _pc + 11, random.Next(-1, 2));
+            if (random.Next(8) == 0)
+                b.ExitUnless(_ints.Count > 0 ? _ints[^1] : Int(), Values.Integer(random));
             if (!closed && pending < 0 && random.Next(4) == 0)
             {
                 pending = b.NewLabel();

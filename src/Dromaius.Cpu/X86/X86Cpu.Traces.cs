@@ -139,7 +139,7 @@ public sealed unsafe partial class X86Cpu
     {
         GoesOn,
 
-        /// <summary>At a computed address or in another mode.</summary>
+        /// <summary>At an address or in a mode that a helper left.</summary>
         Elsewhere,
 
         /// <summary>By an exception or a request of its own.</summary>
@@ -161,7 +161,7 @@ public sealed unsafe partial class X86Cpu
             return BlockEnd.Interrupted;
         }
 
-        return exit is UnitExit.Lookup or UnitExit.Indirect || State->Mode != mode || State->CodeBase != codeBase
+        return exit == UnitExit.Lookup || State->Mode != mode || State->CodeBase != codeBase
             ? BlockEnd.Elsewhere
             : BlockEnd.GoesOn;
     }

@@ -266,6 +266,11 @@ public sealed unsafe class InterpretedUnit
                         break;
                     *pc = ip->Imm;
                     return (UnitExit)ip->Aux;
+                case Code.ExitIfTo:
+                    if (!Holds(ip, R(bases, ip->A), R(bases, ip->B)))
+                        break;
+                    *pc = R(bases, ip->A);
+                    return UnitExit.Indirect;
                 case Code.LoopBack:
                     if (Volatile.Read(ref engine->ExitRequest) != 0)
                     {

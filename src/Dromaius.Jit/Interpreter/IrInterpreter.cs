@@ -126,7 +126,7 @@ public static unsafe class IrInterpreter
                     o.Code = Code.LoopBack;
                     break;
                 case IrOp.ExitIf:
-                    o.Code = Code.ExitIf;
+                    o.Code = i.Extra != 0 ? Code.ExitIfTo : Code.ExitIf;
                     o.Shape = ConditionShift(i.Width);
                     o.Aux = (int)ExitOf(i.Aux);
                     break;

@@ -369,6 +369,13 @@ public sealed class IrBuilder
         (i.Cond, i.Imm, i.Aux) = (cond, pc, slot);
     }
 
+    /// <summary>Leaves for an address unless it is the expected one.</summary>
+    public void ExitUnless(Val pc, ulong expected)
+    {
+        ref var i = ref Emit(IrOp.ExitIf, W.Q, Val.None, pc, Const(expected));
+        (i.Cond, i.Aux, i.Extra) = (Cond.Ne, -1, 1);
+    }
+
     public void LoopHead(int label)
     {
         ReserveForCarried();

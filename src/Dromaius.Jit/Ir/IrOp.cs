@@ -104,7 +104,9 @@ public enum IrOp : byte
     // Control.
     Label, Br, BrCond, Call,
 
-    /// <summary>Goes on at a constant address (Imm, slot in Aux) if the condition holds; else nothing changes.</summary>
+    /// <summary>
+    /// Goes on at a constant address (Imm, slot in Aux) if the condition holds; else nothing changes. With Extra set the address is A.
+    /// </summary>
     ExitIf,
 
     /// <summary>The head of the unit's loop, reached from above and by the one LoopBack to its label (Aux). No temporary crosses it.</summary>

@@ -120,19 +120,24 @@ internal sealed unsafe partial class X64Compiler
     private void EmitExitIf(ref IrInsn i)
     {
         FlushX87();
+        var target = i.Extra != 0 ? _alloc.Use(i.A) : Reg.None;
         var cc = EmitCompare(i.Cond, i.Width, i.A, i.B);
         var dirty = _dirty.Count;
         _alloc.Dirty(_dirty);
-        if (dirty == _dirty.Count && i.Aux >= 0)
+        if (target != Reg.None)
+            AddSideExit(_asm.Jcc(cc), i, dirty, i.Aux).Address = target;
+        else if (dirty == _dirty.Count && i.Aux >= 0)
             LinkExit(_asm.JccPatchable(cc), i);
         else
             AddSideExit(_asm.Jcc(cc), i, dirty, i.Aux);
     }
 
-    private void AddSideExit(byte* jump, in IrInsn exit, int dirty, int slot)
+    private ColdPath AddSideExit(byte* jump, in IrInsn exit, int dirty, int slot)
     {
         var cold = NewCold(ColdKind.SideExit);
         (cold.Op, cold.Jump, cold.Pc, cold.Slot, cold.Dirty) = (exit.Op, (nint)jump, exit.Imm, slot, dirty.._dirty.Count);
+        cold.Address = Reg.None;
+        return cold;
     }
 
     private void EmitColdSideExit(ColdPath c)
@@ -141,7 +146,10 @@ internal sealed unsafe partial class X64Compiler
         StoreDirty(c);
         if (c.Op == IrOp.ExitIf && c.Slot < 0)
         {
-            _asm.MovImm(Reg.R10, c.Pc);
+            if (c.Address == Reg.None)
+                _asm.MovImm(Reg.R10, c.Pc);
+            else if (c.Address != Reg.R10)
+                _asm.Mov(3, Reg.R10, c.Address);
             EmitLookup(_b.HasFlatCode);
             return;
         }

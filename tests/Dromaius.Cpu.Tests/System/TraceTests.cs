@@ -80,6 +80,48 @@ public sealed unsafe class TraceTests
     });
 
     [Fact]
+    public void LoopsCallAndReturnAndJumpThroughTables() => Compare(a =>
+    {
+        var (loop, even, odd, next, table) = (a.CreateLabel(), a.CreateLabel(), a.CreateLabel(), a.CreateLabel(), a.CreateLabel());
+        var (one, two) = (a.CreateLabel(), a.CreateLabel());
+        a.mov(ecx, 120);
+        a.lea(rbx, __[table]);
+        a.lea(rax, __[even]);
+        a.mov(__qword_ptr[rbx], rax);
+        a.lea(rax, __[odd]);
+        a.mov(__qword_ptr[rbx + 8], rax);
+        a.Label(ref loop);
+        a.call(one);
+        a.mov(edx, ecx);
+        a.shr(edx, 4);
+        a.and(edx, 1);
+        a.jmp(__qword_ptr[rbx + (rdx * 8)]);
+        a.Label(ref even);
+        a.add(r9, rcx);
+        a.jmp(next);
+        a.Label(ref odd);
+        a.sub(r10, rcx);
+        a.call(two);
+        a.Label(ref next);
+        a.adc(r11, 1);
+        a.dec(ecx);
+        a.jnz(loop);
+        a.hlt();
+        a.Label(ref one);
+        a.add(r8, 3);
+        a.push(rcx);
+        a.call(two);
+        a.pop(rcx);
+        a.ret();
+        a.Label(ref two);
+        a.xor(r12, r8);
+        a.cmp(r12, r9);
+        a.ret();
+        a.Label(ref table);
+        a.dq(0, 0);
+    });
+
+    [Fact]
     public void PagesMoveWhileALoopRuns() => Compare(a =>
     {
         var loop = a.CreateLabel();

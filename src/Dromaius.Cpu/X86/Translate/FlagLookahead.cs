@@ -131,6 +131,13 @@ internal sealed class FlagLookahead(InstructionFacts facts)
             if (turns[i] != Turn.None)
             {
                 uses[i] = FlagUse.Dead;
+                if (insn.FlowControl is not (FlowControl.ConditionalBranch or FlowControl.UnconditionalBranch))
+                {
+                    // Calls and returns access memory; who is called otherwise may look.
+                    (live, forBranchOnly) = (InstructionFacts.Arithmetic, false);
+                    continue;
+                }
+
                 if (sides[i])
                     live = InstructionFacts.Arithmetic;
                 forBranchOnly = live == 0 || (forBranchOnly && reads == 0);

@@ -154,6 +154,12 @@ public sealed partial class X86Emitter
     /// <summary>Goes on at a computed address and ends the block.</summary>
     private void ExitTo(Val rip)
     {
+        if (_turn != Turn.None)
+        {
+            B.ExitUnless(rip, _expected);
+            return;
+        }
+
         Ended = true;
         if (Steps || (Mode & Mode.InterruptShadow) != 0)
             ExitStepping(rip);

@@ -165,6 +165,8 @@ public sealed partial class X86Emitter
         if (insn.Op0Kind is OpKind.NearBranch16 or OpKind.NearBranch32 or OpKind.NearBranch64)
         {
             Push(WidthOf(size), B.Const(NextRip));
+            if (_turn != Turn.None)
+                return;
             ExitTo(insn.NearBranchTarget, 0);
             Ended = true;
             return;

@@ -24,8 +24,11 @@ public sealed partial class X86Emitter
     /// <summary>What follows is a trace.</summary>
     internal void BeginTrace() => _exits = 0;
 
-    /// <summary>The way the trace goes on after the current instruction.</summary>
-    internal void SetTurn(Turn turn) => _turn = turn;
+    // Where the trace goes on behind a jump through a register or memory.
+    private ulong _expected;
+
+    /// <summary>The way the trace goes on after the current instruction, and where.</summary>
+    internal void SetTurn(Turn turn, ulong next) => (_turn, _expected) = (turn, next);
 
     /// <summary>The next exit's slot.</summary>
     private int Slot(int ofBlock) => _exits < 0 ? ofBlock : _exits++;

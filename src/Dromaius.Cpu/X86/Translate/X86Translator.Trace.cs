@@ -17,6 +17,7 @@ public sealed partial class X86Translator
 
     private readonly Instruction[] _trace = new Instruction[MaxTrace];
     private readonly Turn[] _turns = new Turn[MaxTrace];
+    private readonly ulong[] _next = new ulong[MaxTrace];
     private readonly bool[] _sides = new bool[MaxTrace];
     private readonly FlagUse[] _traceUse = new FlagUse[MaxTrace];
     private int _traceCount;
@@ -76,9 +77,13 @@ public sealed partial class X86Translator
             {
                 FlowControl.ConditionalBranch or FlowControl.UnconditionalBranch when IsNear(insn)
                     && insn.NearBranchTarget == next => Turn.Taken,
+                FlowControl.Call when IsNear(insn) && insn.NearBranchTarget == next => Turn.Taken,
                 FlowControl.ConditionalBranch when insn.NextIP == next => Turn.Next,
+                FlowControl.IndirectBranch or FlowControl.IndirectCall or FlowControl.Return when next != null && IsNearIndirect(insn)
+                    => Turn.Taken,
                 _ => Turn.None,
             };
+            _next[_traceCount] = next ?? 0;
             _turns[_traceCount++] = turn;
             if (insn.FlowControl != FlowControl.Next)
                 return next == null || turn != Turn.None;
@@ -91,6 +96,9 @@ public sealed partial class X86Translator
 
     private static bool IsNear(in Instruction insn) =>
         insn.Op0Kind is OpKind.NearBranch16 or OpKind.NearBranch32 or OpKind.NearBranch64;
+
+    private static bool IsNearIndirect(in Instruction insn) => insn.Code is Code.Retnd or Code.Retnd_imm16 or Code.Retnq
+        or Code.Retnq_imm16 or Code.Jmp_rm32 or Code.Jmp_rm64 or Code.Call_rm32 or Code.Call_rm64;
 
     private void FindTraceFlags(ICodeFetcher fetch, Decoder decoder, bool loops, ulong codeBase, bool wrap)
     {
@@ -148,7 +156,7 @@ public sealed partial class X86Translator
             if (_emitter.Ended)
                 return false;
             _emitter.SelectInstruction(i, _traceUse[i]);
-            _emitter.SetTurn(_turns[i]);
+            _emitter.SetTurn(_turns[i], _next[i]);
             _emitter.EmitInstruction(true);
         }
 
