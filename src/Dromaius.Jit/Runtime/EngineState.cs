@@ -122,22 +122,21 @@ public unsafe struct EngineState
     private const int PageSlots = LastPages * 2 * MmuModes;
 
     /// <summary>
-    /// The address of an empty slot: that of a page nobody can name, as it is neither canonical nor known. Who guesses it gets at a
-    /// page of memory that serves no purpose.
+    /// The address of an empty slot: that of a page nobody can name, since it is not canonical, and one of 2^50 that is drawn when the
+    /// program starts.
     /// </summary>
     private static readonly ulong UnknownPage =
         ((ulong)Random.Shared.NextInt64() & 0x3FFF_FFFF_FFFF_F000) | 0x4000_0000_0000_0000;
 
-    private static readonly byte* Nowhere = (byte*)NativeMemory.AlignedAlloc(0x1000, 0x1000);
-
-    /// <summary>No access knows its page any more.</summary>
+    /// <summary>
+    /// No access knows its page any more. Any thread: an access that has just passed its check goes on with what it found, so that only
+    /// the addresses change.
+    /// </summary>
     public void ForgetPages()
     {
+        NoPageTag = UnknownPage;
         fixed (ulong* tags = PageTags)
             new Span<ulong>(tags, PageSlots).Fill(UnknownPage);
-        fixed (long* addends = PageAddends)
-            new Span<long>(addends, PageSlots).Fill((long)Nowhere - (long)UnknownPage);
-        (NoPageTag, NoPageAddend) = (UnknownPage, (long)Nowhere - (long)UnknownPage);
     }
 
     /// <summary>Counts, in its top bits, stores to other pages than the slot's: not every one takes the slot over.</summary>
@@ -145,7 +144,6 @@ public unsafe struct EngineState
 
     /// <summary>What an empty slot holds.</summary>
     public ulong NoPageTag;
-    public long NoPageAddend;
 
     /// <summary>The host's x87 environment over the slow path of an access.</summary>
     public fixed uint X87Environment[7];

@@ -72,8 +72,6 @@ internal sealed unsafe partial class X64Compiler
             _asm.PatchHere(lost);
             _asm.Load(3, page, Eng(EngineOffsets.NoPageTag));
             _asm.Store(3, tag, page);
-            _asm.Load(3, page, Eng(EngineOffsets.NoPageAddend));
-            _asm.Store(3, addend, page);
         }
 
         _asm.PatchHere(miss);
