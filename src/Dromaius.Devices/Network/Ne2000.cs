@@ -27,6 +27,9 @@ public sealed class Ne2000 : Device, INetworkAdapter
     private int _start, _stop, _boundary, _current, _transmitPage, _transmitLength, _remoteAddress, _remoteCount;
     private bool _isStalled;
 
+    // A frame waits with the sender for room in the ring.
+    private bool _isRefusing;
+
     /// <param name="typeName">The type of the card.</param>
     /// <param name="mac">The address in its PROM.</param>
     public Ne2000(string typeName, MacAddress mac)
@@ -70,7 +73,7 @@ public sealed class Ne2000 : Device, INetworkAdapter
         _command = CrStop;
         _interruptStatus = IsrReset;
         _interruptMask = 0;
-        _isStalled = false;
+        _isStalled = _isRefusing = false;
         UpdateInterrupt();
     }
 
@@ -200,6 +203,7 @@ public sealed class Ne2000 : Device, INetworkAdapter
                 break;
             case 3:
                 _boundary = value;
+                _isRefusing = false;
                 Nic?.ReadyForMore();
                 break;
             case 4:
@@ -213,6 +217,9 @@ public sealed class Ne2000 : Device, INetworkAdapter
                 break;
             case 7:
                 _interruptStatus &= (byte)~(value & 0x7F);
+                // A driver may acknowledge a frame that came after its last look; no other follows while the sender waits for room.
+                if (_isRefusing && HasUnread)
+                    _interruptStatus |= IsrReceived;
                 UpdateInterrupt();
                 break;
             case 8:
@@ -242,6 +249,10 @@ public sealed class Ne2000 : Device, INetworkAdapter
                 break;
         }
     }
+
+    /// <summary>Frames lie between the boundary, which drivers leave at the last page read or the next to read, and the current page.</summary>
+    private bool HasUnread => (_command & CrStart) != 0 && _stop > _start && _current != _boundary
+        && _current != (_boundary + 1 >= _stop ? _start : _boundary + 1);
 
     private void WriteCommand(byte value)
     {
@@ -346,7 +357,11 @@ public sealed class Ne2000 : Device, INetworkAdapter
         var free = _current < _boundary ? _boundary - _current : ring - (_current - _boundary);
         // No overrun: what does not fit waits with the sender.
         if (pages >= free || pages >= ring)
+        {
+            _isRefusing = true;
             return false;
+        }
+
 
         var next = _current + pages;
         if (next >= _stop)

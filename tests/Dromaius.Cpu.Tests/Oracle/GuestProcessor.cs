@@ -90,15 +90,21 @@ internal sealed unsafe class GuestProcessor : ICodeFetcher, IDisposable
         Store(state);
     }
 
-    /// <summary>The host code for a block in 64-bit user mode, without its cold paths.</summary>
-    public ReadOnlySpan<byte> Compile(byte[] code, out ulong address)
+    /// <summary>The host code for a block in 64-bit user mode, without its cold paths; or for a trace that loops, if it can be one.</summary>
+    public ReadOnlySpan<byte> Compile(byte[] code, bool loops, out ulong address)
     {
+        address = 0;
         var state = new MachineState { Rip = MachineState.CodeBase, Mxcsr = 0x1F80, FpControl = 0x37F, FpTags = 0x0F };
         _code = code;
         _start = state.Rip;
         Load(state);
         _builder.Reset();
-        _ = _translator.Translate(_builder, this, state.Rip, 0, (Mode)_cpu.State->Mode, 64);
+        var mode = (Mode)_cpu.State->Mode;
+        var block = loops
+            ? _translator.TranslateTrace(_builder, this, [state.Rip], true, 0, mode)
+            : _translator.Translate(_builder, this, state.Rip, 0, mode, 64);
+        if (block.Instructions == 0)
+            return [];
         if (_cache!.Used > _cache.Size / 2)
             _compiler!.Clear();
         if (!_compiler!.TryCompile(_builder, 0, out var unit))

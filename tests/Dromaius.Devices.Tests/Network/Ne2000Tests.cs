@@ -143,6 +143,24 @@ public sealed class Ne2000Tests : IDisposable
     }
 
     [Fact]
+    public void TellsAgainOfWhatWasNotReadWhileTheSenderWaits()
+    {
+        Start();
+        Assert.True(_bench.Far.Send(Frame(1000), default));
+        Out(7, 1);
+        Assert.Equal(0, In(7) & 1);
+        while (_bench.Far.Send(Frame(1000), default))
+        {
+        }
+
+        Out(7, 1);
+        Assert.Equal(1, In(7) & 1);
+        Out(3, StartPage + 4); // the first one is read
+        Out(7, 1);
+        Assert.Equal(0, In(7) & 1);
+    }
+
+    [Fact]
     public void RefusesWhenTheRingIsFull()
     {
         Start();
