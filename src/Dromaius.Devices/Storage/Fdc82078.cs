@@ -345,6 +345,7 @@ public sealed partial class Fdc82078 : Device
         // Seek end; equipment check if there is no drive to find track 0.
         _seekStatus = (byte)(0x20 | (_command[1] & 7) | (Selected == null && _command[0] == 0x07 ? 0x50 : 0));
         _interrupt = true;
+        _resetSense = 0; // its own end takes the place of what the drives still report of a reset
         ToCommandPhase();
         Irq.Raise();
     }

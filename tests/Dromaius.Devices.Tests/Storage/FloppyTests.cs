@@ -146,6 +146,19 @@ public sealed class FloppyTests : IDisposable
         Assert.Equal(0x40, Command(7, 0x4A, 0)[0] & 0xC0);
     }
 
+    /// <summary>Drivers of the 1990s look for drives after a reset without asking what each drive reports of it.</summary>
+    [Fact]
+    public void RecalibrationAfterAResetReportsItsOwnEnd()
+    {
+        _bench.Out8(Base + 2, 0);
+        _bench.Out8(Base + 2, 0x14);
+        _ = Command(0, 0x07, 0);
+        Assert.Equal([0x20, 0], Command(2, 0x08));
+        Assert.Equal([0x80], Command(1, 0x08));
+        _ = Command(0, 0x07, 1);
+        Assert.Equal([0x71, 0], Command(2, 0x08)); // no drive, so no track 0
+    }
+
     [Fact]
     public void ChangeLineFollowsTheDiskette()
     {
