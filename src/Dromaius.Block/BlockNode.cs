@@ -31,7 +31,7 @@ public enum DetectZeroes
 /// Ranges are bytes of any alignment; a range outside the length is <see cref="BlockError.Invalid"/>, except that host files grow
 /// when written behind their end. Failures are <see cref="BlockException"/>.
 /// </summary>
-public abstract class BlockNode : IDisposable
+public abstract partial class BlockNode : IDisposable
 {
     private int _references = 1;
 
@@ -69,10 +69,49 @@ public abstract class BlockNode : IDisposable
 
     public abstract void Read(long offset, Span<byte> into);
 
-    public abstract void Write(long offset, ReadOnlySpan<byte> from);
+    public void Write(long offset, ReadOnlySpan<byte> from)
+    {
+        WriteCore(offset, from);
+        OnWritten(offset, from.Length);
+    }
 
     /// <summary>Makes a range read as zeroes; with <paramref name="mayUnmap"/> its storage may be given back.</summary>
-    public virtual void WriteZeroes(long offset, long length, bool mayUnmap)
+    public void WriteZeroes(long offset, long length, bool mayUnmap)
+    {
+        WriteZeroesCore(offset, length, mayUnmap);
+        OnWritten(offset, length);
+    }
+
+    /// <summary>Stores one cluster compressed. It must start on a cluster and fill it, or reach the end of the image.</summary>
+    public void WriteCompressed(long offset, ReadOnlySpan<byte> from)
+    {
+        WriteCompressedCore(offset, from);
+        OnWritten(offset, from.Length);
+    }
+
+    /// <summary>The first half of <see cref="WriteCompressed"/>, for those who compress in parallel: the packed length, or -1.</summary>
+    public virtual int Compress(ReadOnlySpan<byte> cluster, Span<byte> into) => -1;
+
+    /// <summary>The second half: stores what <see cref="Compress"/> made.</summary>
+    public void WritePacked(long offset, ReadOnlySpan<byte> packed)
+    {
+        WritePackedCore(offset, packed);
+        OnWritten(offset, Math.Max(1, ClusterSize));
+    }
+
+    /// <summary>The format stores compressed clusters.</summary>
+    public virtual bool CanCompress => false;
+
+    /// <summary>The range is no longer needed; what it reads as afterwards is undefined. May do nothing.</summary>
+    public void Discard(long offset, long length)
+    {
+        DiscardCore(offset, length);
+        MarkDirty(offset, length);
+    }
+
+    protected abstract void WriteCore(long offset, ReadOnlySpan<byte> from);
+
+    protected virtual void WriteZeroesCore(long offset, long length, bool mayUnmap)
     {
         CheckRange(offset, length);
         var zeroes = new byte[(int)Math.Min(length, 1 << 20)];
@@ -85,22 +124,13 @@ public abstract class BlockNode : IDisposable
         }
     }
 
-    /// <summary>Stores one cluster compressed. It must start on a cluster and fill it, or reach the end of the image.</summary>
-    public virtual void WriteCompressed(long offset, ReadOnlySpan<byte> from) =>
+    protected virtual void WriteCompressedCore(long offset, ReadOnlySpan<byte> from) =>
         throw new BlockException(BlockError.NotSupported, "Compression not supported for this file format");
 
-    /// <summary>The first half of <see cref="WriteCompressed"/>, for those who compress in parallel: the packed length, or -1.</summary>
-    public virtual int Compress(ReadOnlySpan<byte> cluster, Span<byte> into) => -1;
-
-    /// <summary>The second half: stores what <see cref="Compress"/> made.</summary>
-    public virtual void WritePacked(long offset, ReadOnlySpan<byte> packed) =>
+    protected virtual void WritePackedCore(long offset, ReadOnlySpan<byte> packed) =>
         throw new BlockException(BlockError.NotSupported, "Compression not supported for this file format");
 
-    /// <summary>The format stores compressed clusters.</summary>
-    public virtual bool CanCompress => false;
-
-    /// <summary>The range is no longer needed; what it reads as afterwards is undefined. May do nothing.</summary>
-    public virtual void Discard(long offset, long length)
+    protected virtual void DiscardCore(long offset, long length)
     {
     }
 

@@ -21,7 +21,7 @@ public sealed class MemoryNode(byte[] bytes, bool readOnly = false) : BlockNode
             bytes.AsSpan((int)offset, into.Length).CopyTo(into);
     }
 
-    public override void Write(long offset, ReadOnlySpan<byte> from)
+    protected override void WriteCore(long offset, ReadOnlySpan<byte> from)
     {
         CheckRange(offset, from.Length);
         if (readOnly)

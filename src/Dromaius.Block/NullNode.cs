@@ -14,9 +14,9 @@ public sealed class NullNode(string driver, long length, bool readZeroes) : Bloc
             into.Clear();
     }
 
-    public override void Write(long offset, ReadOnlySpan<byte> from) => CheckRange(offset, from.Length);
+    protected override void WriteCore(long offset, ReadOnlySpan<byte> from) => CheckRange(offset, from.Length);
 
-    public override void WriteZeroes(long offset, long length, bool mayUnmap) => CheckRange(offset, length);
+    protected override void WriteZeroesCore(long offset, long length, bool mayUnmap) => CheckRange(offset, length);
 
     public override void Flush()
     {

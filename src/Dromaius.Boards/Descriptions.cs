@@ -1,4 +1,5 @@
 using Dromaius.Core.Devices;
+using Dromaius.Cpu.X86;
 using Dromaius.Devices.Pci;
 
 namespace Dromaius.Boards;
@@ -66,6 +67,9 @@ public sealed record MachineDescription
 
     /// <summary>The processor's model by name.</summary>
     public required string CpuModel { get; init; }
+
+    /// <summary>The features of x86 processors; null for others.</summary>
+    public X86Model? X86 { get; init; }
 
     /// <summary>What can be plugged in.</summary>
     public required DeviceRegistry DeviceTypes { get; init; }

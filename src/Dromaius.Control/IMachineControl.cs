@@ -98,10 +98,10 @@ public interface IMachineControl
         set { }
     }
 
-    /// <summary>Plugs a device into the running machine.</summary>
     /// <summary>Makes a drive without a device, from what <c>-drive</c> takes.</summary>
     void AddDrive(string options) => throw new UserErrorException("the machine takes no drives");
 
+    /// <summary>Plugs a device into the running machine.</summary>
     void PlugDevice(DeviceOption option) => throw new UserErrorException("the machine takes no devices");
 
     /// <summary>Takes a device out.</summary>
@@ -150,6 +150,9 @@ public interface IMachineControl
 
     /// <summary>Sends the log to a file.</summary>
     void OpenLog(string path) => throw new UserErrorException("there is no log");
+
+    /// <summary>How far the last core file is.</summary>
+    DumpProgress Dump { get; }
 
     /// <summary>Tells clients of the machine protocol that something happened.</summary>
     void RaiseEvent(string name, JsonObject? data)

@@ -1,5 +1,7 @@
 using System.Text.Json.Nodes;
+using Dromaius.Boards;
 using Dromaius.Core.Devices;
+using Dromaius.Cpu.X86;
 
 namespace Dromaius.Control;
 
@@ -64,7 +66,7 @@ internal static class ObjectTree
         unattached.Child("sysbus", "System");
         var next = 0;
         foreach (var cpu in machine.Cpus)
-            AddCpu(unattached.Child($"device[{next++}]", $"{description?.CpuModel}-{machine.Target}-cpu"), cpu);
+            AddCpu(unattached.Child($"device[{next++}]", $"{description?.CpuModel}-{machine.Target}-cpu"), cpu, description);
         var nextAnonymous = 0;
         foreach (var device in machine.Devices)
         {
@@ -161,14 +163,50 @@ internal static class ObjectTree
         }
     }
 
-    private static void AddCpu(ObjectNode node, VcpuInfo cpu)
+    private static void AddCpu(ObjectNode node, VcpuInfo cpu, MachineDescription? description)
     {
         node.With("realized", "bool", static () => JsonValue.Create(true));
         node.With("hotplugged", "bool", static () => JsonValue.Create(false));
         node.With("hotpluggable", "bool", static () => JsonValue.Create(false));
-        node.With("unavailable-features", "strList", static () => new JsonArray());
-        node.With("feature-words", "X86CPUFeatureWordInfo", static () => new JsonArray());
-        node.With("apic-id", "uint32", () => JsonValue.Create(cpu.Index));
         node.With("start-powered-off", "bool", static () => JsonValue.Create(false));
+        if (description == null)
+            return;
+        var place = description.Topology;
+        node.With("apic-id", "uint32", () => JsonValue.Create(place.ApicId(cpu.Index)));
+        node.With("socket-id", "int32", () => JsonValue.Create(place.SocketOf(cpu.Index)));
+        node.With("die-id", "int32", () => JsonValue.Create(cpu.Index / (place.Threads * place.Cores) % place.Dies));
+        node.With("core-id", "int32", () => JsonValue.Create(cpu.Index / place.Threads % place.Cores));
+        node.With("thread-id", "int32", () => JsonValue.Create(cpu.Index % place.Threads));
+        node.With("node-id", "int32", static () => JsonValue.Create(-1));
+        if (description.X86 is { } model)
+            AddModel(node, model);
     }
+
+    /// <summary>What the processor is and has, word by word and by name.</summary>
+    private static void AddModel(ObjectNode node, X86Model model)
+    {
+        node.With("vendor", "string", () => JsonValue.Create(model.Vendor));
+        node.With("model-id", "string", () => JsonValue.Create(model.Brand));
+        node.With("family", "int", () => JsonValue.Create(model.Family));
+        node.With("model", "int", () => JsonValue.Create(model.ModelNumber));
+        node.With("stepping", "int", () => JsonValue.Create(model.Stepping));
+        node.With("level", "uint32", () => JsonValue.Create(model.Level));
+        node.With("xlevel", "uint32", () => JsonValue.Create(model.ExtendedLevel));
+        node.With("phys-bits", "uint32", () => JsonValue.Create(model.PhysicalBits));
+        node.With("feature-words", "X86CPUFeatureWordInfo", () => Words(model, static w => w.Features));
+        node.With("filtered-features", "X86CPUFeatureWordInfo", () => Words(model, static w => w.Filtered));
+        node.With("unavailable-features", "strList", () => new JsonArray([.. model.UnavailableFeatures.Select(static f => (JsonNode)JsonValue.Create(f))]));
+        foreach (var (feature, has) in model.Features)
+            node.With(feature, "bool", () => JsonValue.Create(has));
+    }
+
+    private static JsonArray Words(X86Model model, Func<CpuidWord, uint> bits) => new([.. model.FeatureWords.Select(w =>
+    {
+        var item = new JsonObject { ["cpuid-register"] = w.Register };
+        if (w.Subleaf is { } subleaf)
+            item["cpuid-input-ecx"] = subleaf;
+        item["cpuid-input-eax"] = w.Leaf;
+        item["features"] = bits(w);
+        return (JsonNode)item;
+    })]);
 }

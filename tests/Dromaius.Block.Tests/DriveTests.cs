@@ -164,7 +164,7 @@ public sealed class DriveTests : IDisposable
 
         public override void Read(long offset, Span<byte> into) => into.Clear();
 
-        public override void Write(long offset, ReadOnlySpan<byte> from)
+        protected override void WriteCore(long offset, ReadOnlySpan<byte> from)
         {
             if (Fails)
                 throw new BlockException(BlockError.NoSpace, "full");

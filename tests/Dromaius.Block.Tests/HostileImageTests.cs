@@ -168,7 +168,7 @@ public sealed class HostileImageTests : IDisposable
             {
                 node.WriteCompressed(3 << 20, data[..image.ClusterSize]);
                 _ = image.CreateSnapshot("s", DateTimeOffset.UnixEpoch);
-                image.AddBitmap("b");
+                _ = image.AddDirtyBitmap("b", persistent: true);
                 node.Write(0, data);
             }
         }

@@ -123,7 +123,7 @@ public sealed class JobTests : IDisposable
         Make("backup.qcow2", null);
         var target = ImageOpener.Open(_folder["backup.qcow2"], OpenFlags.Tool);
         var moment = _shadow.ToArray();
-        var job = OnLoop(() => _graph.Jobs.Backup("b", "d0", target, SyncMode.Full, speed: 40 << 20));
+        var job = OnLoop(() => _graph.Jobs.Backup("b", "d0", target, new BackupScope(SyncMode.Full), speed: 40 << 20));
         Guest(backend, 300);
         WaitFor(() => job.Status is JobStatus.Null);
         Assert.Null(job.Error);
@@ -141,10 +141,10 @@ public sealed class JobTests : IDisposable
         var target = ImageOpener.Open(_folder["backup.qcow2"], OpenFlags.Tool);
         using var other = ImageOpener.Open(_folder["other.qcow2"], OpenFlags.Tool);
         var moment = _shadow.ToArray();
-        var job = OnLoop(() => _graph.Jobs.Backup("b", "d0", target, SyncMode.Full, speed: 40 << 20));
+        var job = OnLoop(() => _graph.Jobs.Backup("b", "d0", target, new BackupScope(SyncMode.Full), speed: 40 << 20));
         OnLoop(() =>
         {
-            Assert.Throws<BlockException>(() => _graph.Jobs.Backup("b", "d0", other, SyncMode.Full));
+            Assert.Throws<BlockException>(() => _graph.Jobs.Backup("b", "d0", other, new BackupScope(SyncMode.Full)));
             Assert.Throws<BlockException>(() => _graph.Jobs.Mirror("m", "d0", other, SyncMode.Full));
             return 0;
         });

@@ -19,6 +19,7 @@ internal sealed class FakeMachine : IMachineControl, IDisposable
         Io = new AddressSpace("I/O", MemoryRegion.Container("io", 0x10000), new Lock());
     }
 
+    public DumpProgress Dump { get; } = new();
     public List<string> Calls { get; } = [];
     public string? Name => "test";
     public Guid Uuid => new("12345678-1234-1234-1234-123456789abc");

@@ -51,7 +51,7 @@ public abstract class PiecewiseNode(BlockNode file) : BlockNode
         }
     }
 
-    public override void Write(long offset, ReadOnlySpan<byte> from) => CheckWritable();
+    protected override void WriteCore(long offset, ReadOnlySpan<byte> from) => CheckWritable();
 
     public override void Flush()
     {

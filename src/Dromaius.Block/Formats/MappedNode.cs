@@ -55,7 +55,7 @@ public abstract class MappedNode : BlockNode
         }
     }
 
-    public override void Write(long offset, ReadOnlySpan<byte> from)
+    protected override void WriteCore(long offset, ReadOnlySpan<byte> from)
     {
         CheckRange(offset, from.Length);
         CheckWritable();
@@ -77,7 +77,7 @@ public abstract class MappedNode : BlockNode
         }
     }
 
-    public override void WriteZeroes(long offset, long length, bool mayUnmap)
+    protected override void WriteZeroesCore(long offset, long length, bool mayUnmap)
     {
         CheckRange(offset, length);
         CheckWritable();

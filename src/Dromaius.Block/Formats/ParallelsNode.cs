@@ -182,7 +182,8 @@ public sealed class ParallelsFormat : ImageFormat
         Put(32, (uint)entries);
         BinaryPrimitives.WriteInt64LittleEndian(header.AsSpan(36), (request.Size + 511) / 512);
         Put(48, (uint)(start / 512));
-        using var file = NewFile.Create(request.FileName);
+        using var made = NewFile.For(request);
+        var file = made.Node;
         file.Write(0, header);
         file.Resize(start);
         file.Flush();

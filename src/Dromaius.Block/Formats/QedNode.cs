@@ -328,7 +328,8 @@ public sealed class QedFormat : ImageFormat
         BinaryPrimitives.WriteUInt32LittleEndian(header.AsSpan(12), 1);
         BinaryPrimitives.WriteInt64LittleEndian(header.AsSpan(40), cluster);
         BinaryPrimitives.WriteInt64LittleEndian(header.AsSpan(48), (request.Size + 511) & ~511L);
-        using var file = NewFile.Create(request.FileName);
+        using var made = NewFile.For(request);
+        var file = made.Node;
         if (!string.IsNullOrEmpty(backing))
         {
             var name = Encoding.UTF8.GetBytes(backing);

@@ -163,7 +163,8 @@ public sealed class VdiFormat : ImageFormat
         Put(0x184, isStatic ? (uint)blocks : 0);
         Guid.NewGuid().TryWriteBytes(header.AsSpan(0x188));
         Guid.NewGuid().TryWriteBytes(header.AsSpan(0x198));
-        using var file = NewFile.Create(request.FileName);
+        using var made = NewFile.For(request);
+        var file = made.Node;
         var map = new byte[mapBytes];
         for (var i = 0; i < blocks; i++)
             BinaryPrimitives.WriteUInt32LittleEndian(map.AsSpan(i * 4), isStatic ? (uint)i : 0xFFFFFFFF);

@@ -55,11 +55,12 @@ public sealed class VhdxFormat : ImageFormat
             throw new BlockException(BlockError.Invalid, "Block size must not exceed 268435456");
         if (!long.IsPow2(blockSize))
             throw new BlockException(BlockError.Invalid, "Block size must be a power of two");
-        using var file = NewFile.Create(request.FileName);
+        using var made = NewFile.For(request);
+        var file = made.Node;
         Write(file, size, logSize, blockSize, isFixed, mode);
     }
 
-    private static void Write(Host.HostFileNode file, long size, long logSize, long blockSize, bool isFixed, string mode)
+    private static void Write(BlockNode file, long size, long logSize, long blockSize, bool isFixed, string mode)
     {
         var logOffset = Mega;
         var metadataOffset = logOffset + logSize;

@@ -186,7 +186,8 @@ public sealed class VpcFormat : ImageFormat
             throw new BlockException(BlockError.TooBig, "Image size is too large for this format");
         var size = sectors * 512;
         var footer = Footer(size, isFixed, force, cylinders, heads, perTrack);
-        using var file = NewFile.Create(request.FileName);
+        using var made = NewFile.For(request);
+        var file = made.Node;
         if (isFixed)
         {
             file.Resize(size);

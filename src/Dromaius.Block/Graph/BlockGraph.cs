@@ -24,10 +24,12 @@ public sealed class BlockGraph : IDisposable
     {
         _loop = loop;
         Jobs = new JobList(this);
+        Exports = new Nbd.BlockExports(this);
     }
 
     public EventLoop Loop => _loop;
     public JobList Jobs { get; }
+    public Nbd.BlockExports Exports { get; }
 
     /// <summary>A transfer of some backend failed. Somebody who listens lets the machine go on after it was stopped.</summary>
     public event Action<BlockBackend, BlockOperation, BlockError, ErrorPolicy> TransferFailed
@@ -76,6 +78,15 @@ public sealed class BlockGraph : IDisposable
 
     public BlockNode? FindNode(string name) =>
         _nodes.GetValueOrDefault(name) ?? (_backends.TryGetValue(name, out var backend) ? backend.Node : null);
+
+    /// <summary>The image that a node's or drive's name means, whatever job stands above it.</summary>
+    public BlockNode? FindImage(string name)
+    {
+        var node = FindNode(name);
+        while (node is JobFilterNode filter)
+            node = filter.Inner;
+        return node;
+    }
 
     public BlockBackend? FindBackend(string id) => _backends.GetValueOrDefault(id);
 
@@ -313,6 +324,7 @@ public sealed class BlockGraph : IDisposable
     {
         foreach (var job in Jobs.All)
             job.Stop();
+        Exports.Dispose();
         foreach (var backend in AllBackends)
             backend.Dispose();
         _unnamed.Clear();

@@ -12,7 +12,11 @@ public sealed record CreateOption(string Name, string Kind, string Help, string?
 /// <param name="Size">Virtual size.</param>
 /// <param name="Options">The <c>-o</c> options.</param>
 /// <param name="Flags">For the files that are opened on the way.</param>
-public sealed record CreateRequest(string FileName, long Size, BlockOptions Options, OpenFlags Flags);
+public sealed record CreateRequest(string FileName, long Size, BlockOptions Options, OpenFlags Flags)
+{
+    /// <summary>The node to write the image into; null to make a file.</summary>
+    public BlockNode? File { get; init; }
+}
 
 /// <summary>An image format: how to tell, open and make it.</summary>
 public abstract class ImageFormat

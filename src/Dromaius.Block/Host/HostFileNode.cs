@@ -79,7 +79,7 @@ public sealed class HostFileNode : BlockNode
         into[(int)n..].Clear();
     }
 
-    public override void Write(long offset, ReadOnlySpan<byte> from)
+    protected override void WriteCore(long offset, ReadOnlySpan<byte> from)
     {
         CheckWritable();
         if (offset < 0 || (_isDevice && offset > Length - from.Length))
@@ -89,7 +89,7 @@ public sealed class HostFileNode : BlockNode
         Grow(offset + from.Length);
     }
 
-    public override void WriteZeroes(long offset, long length, bool mayUnmap)
+    protected override void WriteZeroesCore(long offset, long length, bool mayUnmap)
     {
         CheckWritable();
         if (length <= 0)
@@ -110,10 +110,10 @@ public sealed class HostFileNode : BlockNode
             return;
         if (_disk.ZeroRange(offset, length) == 0)
             return;
-        base.WriteZeroes(offset, length, mayUnmap);
+        base.WriteZeroesCore(offset, length, mayUnmap);
     }
 
-    public override void Discard(long offset, long length)
+    protected override void DiscardCore(long offset, long length)
     {
         if (!AllowsDiscard || _readOnly)
             return;

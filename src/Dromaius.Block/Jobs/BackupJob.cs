@@ -16,11 +16,16 @@ internal sealed class BackupJob : BlockJob
     private readonly HashSet<long> _inFlight = [];
     private readonly ulong[] _copied;
     private BlockException? _failure;
+    private readonly DirtyBitmap? _bitmap;
+    private readonly BitmapMode _bitmapMode;
+    private readonly byte[]? _wasDirty;
     private bool _ended;
 
-    public BackupJob(BlockGraph graph, string id, BlockBackend backend, BlockNode target, SyncMode sync, bool compress)
+    public BackupJob(BlockGraph graph, string id, BlockBackend backend, BlockNode target, BackupScope scope, bool compress)
         : base(graph, id, "backup")
     {
+        var sync = scope.Sync;
+        (_bitmap, _bitmapMode) = (scope.Bitmap, scope.BitmapMode);
         _backend = backend;
         _source = backend.Node!;
         _target = target;
@@ -31,6 +36,13 @@ internal sealed class BackupJob : BlockJob
         _copied = new ulong[(_source.Length + _cluster * 64L - 1) / (_cluster * 64L) + 1];
         _filter = new JobFilterNode(_source) { BeforeWrite = CopyBeforeWrite };
         backend.ReplaceNode(_filter);
+        if (_bitmap == null)
+            return;
+        // What is written from now on belongs to the next backup.
+        _bitmap.IsBusy = true;
+        _wasDirty = _bitmap.TakeAll();
+        if (sync == SyncMode.Bitmap)
+            SkipClean(_bitmap.GranularityBits, _wasDirty);
     }
 
     protected override void Work()
@@ -67,18 +79,57 @@ internal sealed class BackupJob : BlockJob
         _target.Flush();
     }
 
-    protected override void Succeed() => Finish();
+    protected override void Succeed() => Finish(success: true);
 
-    protected override void Abandon() => Finish();
+    protected override void Abandon() => Finish(success: false);
 
-    private void Finish()
+    private void Finish(bool success)
     {
         if (_ended)
             return;
         _ended = true;
         _backend.ReplaceNode(_source);
+        GiveBackBitmap(success);
         _target.Release();
         Graph.Forget();
+    }
+
+    /// <summary>What the bitmap does not name needs no copy.</summary>
+    private void SkipClean(int granularityBits, byte[] dirty)
+    {
+        Array.Fill(_copied, ulong.MaxValue);
+        for (var bit = 0L; bit < dirty.Length * 8L; bit++)
+        {
+            if ((dirty[bit >> 3] >> (int)(bit & 7) & 1) == 0)
+                continue;
+            var start = bit << granularityBits;
+            if (start >= _source.Length)
+                break;
+            var last = Math.Min(start + (1L << granularityBits), _source.Length) - 1;
+            for (var c = start / _cluster; c <= last / _cluster; c++)
+                _copied[c >> 6] &= ~(1UL << (int)(c & 63));
+        }
+    }
+
+    /// <summary>Lets the bitmap say what the next backup has to copy.</summary>
+    private void GiveBackBitmap(bool success)
+    {
+        if (_bitmap == null)
+            return;
+        _bitmap.IsBusy = false;
+        if (_bitmapMode == BitmapMode.Never || (_bitmapMode == BitmapMode.OnSuccess && !success))
+            _bitmap.Merge(_wasDirty!, _bitmap.GranularityBits);
+        else if (!success)
+        {
+            // Kept up to date whatever happened: what was not copied is still to be.
+            for (var bit = 0L; bit < _bitmap.BitCount; bit++)
+            {
+                var start = bit << _bitmap.GranularityBits;
+                var cluster = start / _cluster;
+                if ((_wasDirty![bit >> 3] >> (int)(bit & 7) & 1) != 0 && (_copied[cluster >> 6] >> (int)(cluster & 63) & 1) == 0)
+                    _bitmap.Mark(start, _bitmap.Granularity);
+            }
+        }
     }
 
     private void ThrowFailure()

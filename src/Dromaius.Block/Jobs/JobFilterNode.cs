@@ -30,23 +30,25 @@ internal sealed class JobFilterNode : BlockNode
     public override long AllocatedSize => _inner.AllocatedSize;
     public override Graph.InfoTree? FormatInfo => _inner.FormatInfo;
 
+    public override IReadOnlyList<DirtyBitmap> DirtyBitmaps => _inner.DirtyBitmaps;
+
     public override void Read(long offset, Span<byte> into) => _inner.Read(offset, into);
 
-    public override void Write(long offset, ReadOnlySpan<byte> from)
+    protected override void WriteCore(long offset, ReadOnlySpan<byte> from)
     {
         BeforeWrite?.Invoke(offset, from.Length);
         _inner.Write(offset, from);
         AfterWrite?.Invoke(offset, from.Length);
     }
 
-    public override void WriteZeroes(long offset, long length, bool mayUnmap)
+    protected override void WriteZeroesCore(long offset, long length, bool mayUnmap)
     {
         BeforeWrite?.Invoke(offset, length);
         _inner.WriteZeroes(offset, length, mayUnmap);
         AfterWrite?.Invoke(offset, length);
     }
 
-    public override void Discard(long offset, long length)
+    protected override void DiscardCore(long offset, long length)
     {
         BeforeWrite?.Invoke(offset, length);
         _inner.Discard(offset, length);

@@ -12,7 +12,29 @@ public enum SyncMode
 
     /// <summary>Only what changes from now on.</summary>
     None,
+
+    /// <summary>Only what a dirty bitmap names.</summary>
+    Bitmap,
 }
+
+/// <summary>What becomes of a backup's bitmap when the backup is over.</summary>
+public enum BitmapMode
+{
+    /// <summary>It names what was written since the backup began, unless the backup failed.</summary>
+    OnSuccess,
+
+    /// <summary>It stays as it is.</summary>
+    Never,
+
+    /// <summary>It names what was not copied, whatever happened.</summary>
+    Always,
+}
+
+/// <summary>What a backup copies.</summary>
+/// <param name="Sync">How much.</param>
+/// <param name="Bitmap">Says what, or is told what was copied; null for none.</param>
+/// <param name="BitmapMode">What becomes of the bitmap.</param>
+public readonly record struct BackupScope(SyncMode Sync, DirtyBitmap? Bitmap = null, BitmapMode BitmapMode = BitmapMode.OnSuccess);
 
 /// <summary>The jobs of a machine, and how they are begun. Used under the machine lock.</summary>
 public sealed class JobList(BlockGraph graph)
@@ -91,17 +113,20 @@ public sealed class JobList(BlockGraph graph)
     }
 
     /// <summary>Copies the disk as it is now, whatever the guest writes meanwhile.</summary>
-    public BlockJob Backup(string? id, string device, BlockNode target, SyncMode sync, long speed = 0, JobErrorPolicy onError = 0,
+    public BlockJob Backup(string? id, string device, BlockNode target, BackupScope scope, long speed = 0, JobErrorPolicy onError = 0,
         bool compress = false, bool autoFinalize = true, bool autoDismiss = true)
     {
         var backend = Require(device);
         if (target.Length < backend.Node!.Length)
             throw new BlockException(BlockError.Invalid, "Source and target image have different sizes");
-        return Begin(new BackupJob(graph, Name(id, device), backend, target, sync, compress)
+        return Begin(new BackupJob(graph, Name(id, device), backend, target, scope, compress)
         {
             Device = device, Speed = speed, OnError = onError, AutoFinalize = autoFinalize, AutoDismiss = autoDismiss,
         });
     }
+
+    /// <summary>Makes an image (<c>blockdev-create</c>); stays in the list until it is dismissed.</summary>
+    public BlockJob Create(string id, BlockOptions options) => Begin(new CreateJob(graph, Name(id, id), options) { AutoDismiss = false });
 
     /// <summary>Takes a job that is over out of the list.</summary>
     public void Dismiss(string id)

@@ -63,7 +63,7 @@ public sealed class NbdNode : BlockNode
         }
     }
 
-    public override void Write(long offset, ReadOnlySpan<byte> from)
+    protected override void WriteCore(long offset, ReadOnlySpan<byte> from)
     {
         CheckRange(offset, from.Length);
         CheckWritable();
@@ -76,20 +76,20 @@ public sealed class NbdNode : BlockNode
         }
     }
 
-    public override void WriteZeroes(long offset, long length, bool mayUnmap)
+    protected override void WriteZeroesCore(long offset, long length, bool mayUnmap)
     {
         CheckRange(offset, length);
         CheckWritable();
         if ((_info.Flags & SendWriteZeroes) == 0)
         {
-            base.WriteZeroes(offset, length, mayUnmap);
+            base.WriteZeroesCore(offset, length, mayUnmap);
             return;
         }
 
         ForEachPart(offset, length, (at, n) => Transfer(NbdProtocol.WriteZeroes, mayUnmap ? (ushort)0 : FlagNoHole, at, n, []));
     }
 
-    public override void Discard(long offset, long length)
+    protected override void DiscardCore(long offset, long length)
     {
         CheckRange(offset, length);
         if (!_readOnly && AllowsDiscard && (_info.Flags & SendTrim) != 0)

@@ -26,8 +26,8 @@ internal static class NbdProtocol
     public const ushort Read = 0, Write = 1, Disconnect = 2, Flush = 3, Trim = 4, Cache = 5, WriteZeroes = 6, BlockStatus = 7;
     public const ushort FlagFua = 1, FlagNoHole = 2, FlagDf = 4, FlagReqOne = 8;
     public const ushort ChunkDone = 1, ChunkNone = 0, ChunkData = 1, ChunkHole = 2, ChunkStatus = 5, ChunkError = 0x8001, ChunkErrorOffset = 0x8002;
-    public const uint StateHole = 1, StateZero = 2;
-    public const string AllocationContext = "base:allocation";
+    public const uint StateHole = 1, StateZero = 2, StateDirty = 1;
+    public const string AllocationContext = "base:allocation", BitmapContext = "qemu:dirty-bitmap:";
 
     public static ushort U16(ReadOnlySpan<byte> data, int at = 0) => BinaryPrimitives.ReadUInt16BigEndian(data[at..]);
 

@@ -8,7 +8,11 @@ namespace Dromaius.Block.Nbd;
 /// <param name="Node">The image.</param>
 /// <param name="IsWritable">Clients may write.</param>
 /// <param name="Description">For people, or null.</param>
-public sealed record NbdExport(string Name, BlockNode Node, bool IsWritable, string? Description = null);
+public sealed record NbdExport(string Name, BlockNode Node, bool IsWritable, string? Description = null)
+{
+    /// <summary>Offered as contexts of block status.</summary>
+    public IReadOnlyList<DirtyBitmap> Bitmaps { get; init; } = [];
+}
 
 /// <summary>Serves images on a socket by the network block device protocol, fixed newstyle, with structured replies.</summary>
 public sealed class NbdServer : IDisposable
@@ -95,6 +99,24 @@ public sealed class NbdServer : IDisposable
     {
         lock (_lock)
             return _exports.GetValueOrDefault(name);
+    }
+
+    /// <summary>A client uses it.</summary>
+    public bool IsInUse(NbdExport export)
+    {
+        lock (_lock)
+            return _connections.Exists(c => c.Export == export);
+    }
+
+    /// <summary>Closes the connections of an export and waits for their transfers.</summary>
+    public void Disconnect(NbdExport export)
+    {
+        NbdServerConnection[] connections;
+        lock (_lock)
+            connections = [.. _connections.Where(c => c.Export == export)];
+        foreach (var connection in connections)
+            connection.Close();
+        _ = SpinWait.SpinUntil(() => !IsInUse(export), LeaveMilliseconds);
     }
 
     /// <summary>Accepts clients on a thread of its own.</summary>

@@ -14,10 +14,16 @@ internal sealed class NbdServerConnection(NbdServer server, Socket socket)
     private readonly Lock _sendLock = new();
     private readonly SemaphoreSlim _slots = new(MaxParallel);
     private bool _noZeroes, _structured, _allocation;
-    private NbdExport? _export;
+    private volatile NbdExport? _export;
     private string? _metaExport;
 
+    /// <summary>The bitmaps that the client asked about; their contexts are numbered from 2 on.</summary>
+    private List<DirtyBitmap> _bitmaps = [];
+
     private readonly record struct Request(ushort Flags, ushort Command, ulong Handle, long Offset, int Length, byte[] Data);
+
+    /// <summary>What the client uses, once it has said so.</summary>
+    public NbdExport? Export => _export;
 
     public void Close() => socket.Dispose();
 
@@ -164,6 +170,8 @@ internal sealed class NbdServerConnection(NbdServer server, Socket socket)
             _export = export;
             // Contexts are agreed on for one export.
             _allocation &= _metaExport == name;
+            if (_metaExport != name)
+                _bitmaps = [];
         }
 
         return true;
@@ -179,7 +187,7 @@ internal sealed class NbdServerConnection(NbdServer server, Socket socket)
 
         var length = (int)U32(data);
         var name = Encoding.UTF8.GetString(data, 4, length);
-        if (server.Find(name) == null)
+        if (server.Find(name) is not { } export)
         {
             Reply(option, ErrorUnknown, Encoding.UTF8.GetBytes($"export '{name}' not present"));
             return;
@@ -189,6 +197,7 @@ internal sealed class NbdServerConnection(NbdServer server, Socket socket)
         var queries = U32(data, at);
         at += 4;
         var wanted = option == OptionListMeta && queries == 0;
+        List<DirtyBitmap> bitmaps = wanted ? [.. export.Bitmaps] : [];
         for (var i = 0; i < queries; i++)
         {
             if (at + 4 > data.Length || U32(data, at) > data.Length - at - 4)
@@ -199,13 +208,17 @@ internal sealed class NbdServerConnection(NbdServer server, Socket socket)
 
             var query = Encoding.UTF8.GetString(data, at + 4, (int)U32(data, at));
             wanted |= query == AllocationContext || (option == OptionListMeta && query == "base:");
+            bitmaps.AddRange(export.Bitmaps.Where(b => !bitmaps.Contains(b)
+                && (query == BitmapContext + b.Name || (option == OptionListMeta && query is "qemu:" or BitmapContext))));
             at += 4 + (int)U32(data, at);
         }
 
         if (option == OptionSetMeta)
-            (_metaExport, _allocation) = (name, wanted);
+            (_metaExport, _allocation, _bitmaps) = (name, wanted, bitmaps);
         if (wanted)
             Reply(option, ReplyMeta, [.. Pack((option == OptionSetMeta ? AllocationId : 0, 4)), .. Encoding.UTF8.GetBytes(AllocationContext)]);
+        for (var i = 0; i < bitmaps.Count; i++)
+            Reply(option, ReplyMeta, [.. Pack((option == OptionSetMeta ? AllocationId + 1 + i : 0, 4)), .. Encoding.UTF8.GetBytes(BitmapContext + bitmaps[i].Name)]);
         Reply(option, ReplyAck);
     }
 
@@ -297,8 +310,8 @@ internal sealed class NbdServerConnection(NbdServer server, Socket socket)
                 break;
             case Cache:
                 break;
-            case NbdProtocol.BlockStatus when _allocation && request.Length > 0:
-                SendStatus(request, node);
+            case NbdProtocol.BlockStatus when (_allocation || _bitmaps.Count > 0) && request.Length > 0:
+                SendStatuses(request, node);
                 return;
             default:
                 throw new BlockException(BlockError.Invalid, "Unsupported request");
@@ -378,29 +391,46 @@ internal sealed class NbdServerConnection(NbdServer server, Socket socket)
         }
     }
 
-    private void SendStatus(Request request, BlockNode node)
+    private void SendStatuses(Request request, BlockNode node)
+    {
+        if (_allocation)
+            SendStatus(request, node, _bitmaps.Count == 0);
+        for (var i = 0; i < _bitmaps.Count; i++)
+        {
+            var bitmap = _bitmaps[i];
+            SendExtents(request, (uint)(AllocationId + 1 + i), i == _bitmaps.Count - 1, (at, most) =>
+                (bitmap.RunLength(at, most, out var dirty), dirty ? StateDirty : 0));
+        }
+    }
+
+    private void SendStatus(Request request, BlockNode node, bool last) => SendExtents(request, AllocationId, last, (at, most) =>
+    {
+        var status = ChainStatus.Get(node, null, at, most);
+        return (status.Length, (status.IsAllocated && status.IsData ? 0 : StateHole) | (status.IsZero ? StateZero : 0));
+    });
+
+    private void SendExtents(Request request, uint context, bool isLast, Func<long, long, (long Length, uint Flags)> state)
     {
         var extents = new List<(uint Length, uint Flags)>();
         var limit = (request.Flags & FlagReqOne) != 0 ? 1 : MaxExtents;
         var (at, end) = (request.Offset, request.Offset + request.Length);
         while (at < end)
         {
-            var status = ChainStatus.Get(node, null, at, end - at);
-            var flags = (status.IsAllocated && status.IsData ? 0 : StateHole) | (status.IsZero ? StateZero : 0);
+            var (length, flags) = state(at, end - at);
             if (extents.Count > 0 && extents[^1].Flags == flags)
-                extents[^1] = (extents[^1].Length + (uint)status.Length, flags);
+                extents[^1] = (extents[^1].Length + (uint)length, flags);
             else if (extents.Count == limit)
                 break;
             else
-                extents.Add(((uint)status.Length, flags));
-            at += status.Length;
+                extents.Add(((uint)length, flags));
+            at += length;
         }
 
-        var body = new List<byte>(Pack((AllocationId, 4)));
-        foreach (var (length, flags) in extents)
-            body.AddRange(Pack((length, 4), (flags, 4)));
+        var body = new List<byte>(Pack((context, 4)));
+        foreach (var extent in extents)
+            body.AddRange(Pack((extent.Length, 4), (extent.Flags, 4)));
         lock (_sendLock)
-            _stream.Write([.. Pack((StructuredReplyMagic, 4), (ChunkDone, 2), (ChunkStatus, 2), ((long)request.Handle, 8), ((uint)body.Count, 4)), .. body]);
+            _stream.Write([.. Pack((StructuredReplyMagic, 4), (isLast ? ChunkDone : 0, 2), (ChunkStatus, 2), ((long)request.Handle, 8), ((uint)body.Count, 4)), .. body]);
     }
 
     private byte[] Receive(int length)

@@ -110,7 +110,8 @@ public sealed class Qcow2Format : ImageFormat
             header.Size = (header.Size + 511) & ~511L;
         using var data = header.DataFile == null ? null : NewFile.Create(ImageOpener.Combine(request.FileName, header.DataFile));
         data?.Resize(header.Size);
-        using var file = NewFile.Create(request.FileName);
+        using var made = NewFile.For(request);
+        var file = made.Node;
         Format(file, header);
         if (preallocation == "off" && (header.Autoclear & (ulong)AutoclearFeatures.RawExternalData) != 0)
             preallocation = "metadata"; // every cluster must be at its own place

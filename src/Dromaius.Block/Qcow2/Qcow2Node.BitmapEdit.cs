@@ -6,20 +6,17 @@ namespace Dromaius.Block.Qcow2;
 /// <summary>Changing the set of persistent bitmaps.</summary>
 public sealed partial class Qcow2Node
 {
-    public void AddBitmap(string name, long granularity = 0)
+    protected override DirtyBitmap AddPersistentBitmap(string name, long granularity)
     {
         CheckWritable();
         if (_header.Version < 3)
             throw new BlockException(BlockError.NotSupported, $"Cannot store dirty bitmaps in file '{FileName}'");
-        if (Bitmaps.Any(b => b.Name == name))
-            throw new BlockException(BlockError.Exists, $"Bitmap already exists: {name}");
-        if (name.Length is 0 or > 1023)
-            throw new BlockException(BlockError.Invalid, name.Length == 0 ? "Bitmap name cannot be empty" : "Name too long");
-        if (granularity == 0)
-            granularity = Math.Clamp(_clusterSize, 4096, 65536);
-        if (granularity is < 512 or > 1 << 30 || !long.IsPow2(granularity))
-            throw new BlockException(BlockError.Invalid, granularity < 512 ? "Granularity must be at least 512" : "Granularity must be power of 2");
-        _ = Exclusively(() =>
+        if (granularity > 1 << 30)
+            throw new BlockException(BlockError.Invalid, "Granularity is too large");
+        LoadLive();
+        if (_bitmaps.Count >= MaxBitmaps)
+            throw new BlockException(BlockError.TooBig, "Maximum number of persistent bitmaps is already reached");
+        return Exclusively(() =>
         {
             var bitmap = new Qcow2Bitmap { Name = name, GranularityBits = System.Numerics.BitOperations.Log2((ulong)granularity), IsAuto = true };
             var bytes = BitmapBytes(bitmap);
@@ -29,23 +26,22 @@ public sealed partial class Qcow2Node
             var clusters = Math.Max(1, (bitmap.TableSize * 8L + _clusterSize - 1) >> _clusterBits);
             bitmap.TableOffset = _refcounts.AllocateRun(clusters) << _clusterBits;
             _file.Write(bitmap.TableOffset, new byte[clusters << _clusterBits]);
-            bitmap.Bits = new byte[(long)bitmap.TableSize << _clusterBits];
+            bitmap.Live = NewLive(bitmap, new byte[bytes]);
             bitmap.InUse = true;
-            _recording = true;
             _bitmaps.Add(bitmap);
             MoveDirectory();
-            return true;
+            return bitmap.Live;
         });
     }
 
-    public void RemoveBitmap(string name)
+    protected override void RemovePersistentBitmap(DirtyBitmap bitmap)
     {
         CheckWritable();
-        var bitmap = FindBitmap(name);
+        var stored = _bitmaps.Find(b => b.Live == bitmap)!;
         _ = Exclusively(() =>
         {
-            var table = ReadTable(bitmap.TableOffset, bitmap.TableSize);
-            _ = _bitmaps.Remove(bitmap);
+            var table = ReadTable(stored.TableOffset, stored.TableSize);
+            _ = _bitmaps.Remove(stored);
             MoveDirectory();
             foreach (var entry in table)
             {
@@ -53,97 +49,7 @@ public sealed partial class Qcow2Node
                     _refcounts.Add((long)(entry & OffsetMask) >> _clusterBits, -1);
             }
 
-            FreeRun(bitmap.TableOffset, Math.Max(1, bitmap.TableSize * 8L));
-            return true;
-        });
-    }
-
-    public void ClearBitmap(string name) => ChangeBits(name, static bits => bits.AsSpan().Clear());
-
-    public void EnableBitmap(string name, bool enabled)
-    {
-        CheckWritable();
-        var bitmap = FindUsable(name);
-        if (bitmap.IsAuto == enabled)
-            return;
-        _ = Exclusively(() =>
-        {
-            if (enabled)
-            {
-                bitmap.Bits = LoadBits(bitmap, BitmapBytes(bitmap));
-                bitmap.InUse = true;
-                _recording = true;
-            }
-            else
-            {
-                StoreBits(bitmap);
-                bitmap.Bits = null;
-                bitmap.InUse = false;
-            }
-
-            bitmap.IsAuto = enabled;
-            StoreBitmapDirectory();
-            return true;
-        });
-    }
-
-    /// <summary>Sets the bits that are set in a bitmap of this or another image.</summary>
-    public void MergeBitmap(string name, Qcow2Node source, string sourceName)
-    {
-        var from = source.FindUsable(sourceName);
-        if (source.Length != Length)
-            throw new BlockException(BlockError.Invalid, "Bitmaps are of different sizes and can't be merged");
-        var bits = from.Bits ?? source.LoadBits(from, source.BitmapBytes(from));
-        var to = FindUsable(name);
-        ChangeBits(name, target =>
-        {
-            for (var bit = 0L; bit < bits.Length * 8L; bit++)
-            {
-                if ((bits[bit >> 3] >> (int)(bit & 7) & 1) == 0)
-                    continue;
-                var start = bit << from.GranularityBits;
-                if (start >= Length)
-                    break;
-                var end = Math.Min(start + (1L << from.GranularityBits), Length) - 1;
-                for (var b = start >> to.GranularityBits; b <= end >> to.GranularityBits; b++)
-                    target[b >> 3] |= (byte)(1 << (int)(b & 7));
-            }
-        });
-    }
-
-    private Qcow2Bitmap FindBitmap(string name) =>
-        Bitmaps.FirstOrDefault(b => b.Name == name) ?? throw new BlockException(BlockError.NoEntry, $"Dirty bitmap '{name}' not found");
-
-    private Qcow2Bitmap FindUsable(string name)
-    {
-        var bitmap = FindBitmap(name);
-        if (bitmap.InUse && bitmap.Bits == null)
-        {
-            throw new BlockException(BlockError.Invalid, $"Bitmap '{name}' is inconsistent and cannot be used")
-            {
-                Hint = "Try block-dirty-bitmap-remove to delete this bitmap from disk",
-            };
-        }
-
-        return bitmap;
-    }
-
-    private void ChangeBits(string name, Action<byte[]> change)
-    {
-        CheckWritable();
-        var bitmap = FindUsable(name);
-        _ = Exclusively(() =>
-        {
-            if (bitmap.Bits is { } live)
-            {
-                change(live);
-                return true;
-            }
-
-            bitmap.Bits = LoadBits(bitmap, BitmapBytes(bitmap));
-            change(bitmap.Bits);
-            StoreBits(bitmap);
-            bitmap.Bits = null;
+            FreeRun(stored.TableOffset, Math.Max(1, stored.TableSize * 8L));
             return true;
         });
     }

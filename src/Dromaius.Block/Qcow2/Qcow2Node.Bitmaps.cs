@@ -17,8 +17,8 @@ public sealed class Qcow2Bitmap
     internal uint OtherFlags { get; init; }
     internal byte[] Extra { get; init; } = [];
 
-    /// <summary>The bits while the image is open for writing and the bitmap records.</summary>
-    internal byte[]? Bits { get; set; }
+    /// <summary>The bits while the image is open.</summary>
+    internal DirtyBitmap? Live { get; set; }
 }
 
 /// <summary>Persistent bitmaps: kept, and those that record are kept true. Source: the qcow2 format specification, "Bitmaps".</summary>
@@ -28,7 +28,7 @@ public sealed partial class Qcow2Node
     private const long MaxBitmapBytes = 512 << 20;
     private const uint InUseFlag = 1, AutoFlag = 2;
     private readonly List<Qcow2Bitmap> _bitmaps = [];
-    private bool _recording;
+    private bool _bitmapsLive;
 
     public IReadOnlyList<Qcow2Bitmap> Bitmaps
     {
@@ -80,67 +80,76 @@ public sealed partial class Qcow2Node
         }
     }
 
-    /// <summary>Marks the recording bitmaps as in use in the file and holds their bits from now on.</summary>
+    /// <summary>The bitmaps with their bits; those of an image open for reading are read when somebody asks.</summary>
+    public override IReadOnlyList<DirtyBitmap> DirtyBitmaps
+    {
+        get
+        {
+            if (_readOnly && !_bitmapsLive)
+                LoadLive();
+            return base.DirtyBitmaps;
+        }
+    }
+
+    private void LoadLive()
+    {
+        _bitmapsLive = true;
+        var total = 0L;
+        foreach (var bitmap in Bitmaps)
+        {
+            if (bitmap.Live != null)
+                continue;
+            var bytes = BitmapBytes(bitmap);
+            total += bytes;
+            if (total > MaxBitmapBytes)
+                throw new BlockException(BlockError.TooBig, $"Bitmap '{bitmap.Name}' is too large");
+            bitmap.Live = NewLive(bitmap, bitmap.InUse ? new byte[bytes] : LoadBits(bitmap, bytes));
+            Watch(bitmap.Live);
+        }
+    }
+
+    private DirtyBitmap NewLive(Qcow2Bitmap bitmap, byte[] bits) => new(bitmap.Name, bitmap.GranularityBits, Length, bits)
+    {
+        IsPersistent = true, IsInconsistent = bitmap.InUse, IsRecording = bitmap is { IsAuto: true, InUse: false },
+    };
+
+    /// <summary>Marks the bitmaps as in use in the file and holds their bits from now on.</summary>
     private void OpenBitmapsForWriting()
     {
         if (!HasBitmaps)
             return;
-        if (_bitmaps.Count == 0)
-            LoadBitmaps();
+        LoadLive();
+        var changed = false;
         foreach (var bitmap in _bitmaps)
         {
-            if (bitmap.InUse || !bitmap.IsAuto)
-                continue;
-            var bytes = BitmapBytes(bitmap);
-            if (bytes > MaxBitmapBytes)
-                throw new BlockException(BlockError.TooBig, $"Bitmap '{bitmap.Name}' is too large");
-            bitmap.Bits = LoadBits(bitmap, bytes);
+            changed |= !bitmap.InUse;
             bitmap.InUse = true;
-            _recording = true;
         }
 
-        if (_recording)
+        if (changed)
             StoreBitmapDirectory();
     }
 
+    /// <summary>Stores the bits; they stay in memory for whoever reads the image.</summary>
     private void CloseBitmaps()
     {
-        if (!_recording)
+        if (_bitmaps.Count == 0 || !_bitmapsLive)
             return;
-        _recording = false;
         lock (_lock)
         {
             WriteBackUnderLock();
             foreach (var bitmap in _bitmaps)
             {
-                if (bitmap.Bits == null)
+                if (bitmap.Live is not { IsInconsistent: false } live)
                     continue;
-                StoreBits(bitmap);
-                bitmap.Bits = null;
+                StoreBits(bitmap, live);
                 bitmap.InUse = false;
+                bitmap.IsAuto = live.IsRecording;
             }
 
             WriteBackUnderLock();
             _file.Flush();
             StoreBitmapDirectory();
-        }
-    }
-
-    /// <summary>A range was written.</summary>
-    private void Record(long offset, long length)
-    {
-        if (!_recording || length <= 0)
-            return;
-        lock (_bitmaps)
-        {
-            foreach (var bitmap in _bitmaps)
-            {
-                if (bitmap.Bits is not { } bits)
-                    continue;
-                var last = (offset + length - 1) >> bitmap.GranularityBits;
-                for (var bit = offset >> bitmap.GranularityBits; bit <= last; bit++)
-                    bits[bit >> 3] |= (byte)(1 << (int)(bit & 7));
-            }
         }
     }
 
@@ -166,12 +175,14 @@ public sealed partial class Qcow2Node
     }
 
     /// <summary>Writes bits into their clusters, taking new ones where there were none.</summary>
-    private void StoreBits(Qcow2Bitmap bitmap)
+    private void StoreBits(Qcow2Bitmap bitmap, DirtyBitmap live)
     {
+        var bits = live.Snapshot();
+        Array.Resize(ref bits, bitmap.TableSize << _clusterBits);
         var table = ReadTable(bitmap.TableOffset, bitmap.TableSize);
         for (var i = 0; i < table.Length; i++)
         {
-            var part = bitmap.Bits.AsSpan(i << _clusterBits, _clusterSize);
+            var part = bits.AsSpan(i << _clusterBits, _clusterSize);
             var offset = (long)(table[i] & OffsetMask);
             if (offset == 0 && !part.ContainsAnyExcept((byte)0))
             {

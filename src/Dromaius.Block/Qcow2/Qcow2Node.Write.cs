@@ -17,11 +17,10 @@ public sealed partial class Qcow2Node
     /// <summary>Host clusters taken for a run of the guest's, not linked yet.</summary>
     private sealed record Allocation(long GuestCluster, long Count, long HostOffset, bool IsFresh, bool IsReused, Mapping[] Old);
 
-    public override void Write(long offset, ReadOnlySpan<byte> from)
+    protected override void WriteCore(long offset, ReadOnlySpan<byte> from)
     {
         CheckRange(offset, from.Length);
         CheckWritable();
-        Record(offset, from.Length);
         _gate.EnterReadLock();
         try
         {
@@ -40,7 +39,7 @@ public sealed partial class Qcow2Node
         FreeSomePending();
     }
 
-    public override void WriteCompressed(long offset, ReadOnlySpan<byte> from)
+    protected override void WriteCompressedCore(long offset, ReadOnlySpan<byte> from)
     {
         CheckRange(offset, from.Length);
         CheckWritable();
@@ -55,7 +54,6 @@ public sealed partial class Qcow2Node
             return;
         }
 
-        Record(offset, from.Length);
         var cluster = ArrayPool<byte>.Shared.Rent(_clusterSize);
         var packed = ArrayPool<byte>.Shared.Rent(_clusterSize);
         try
@@ -80,21 +78,19 @@ public sealed partial class Qcow2Node
     public override int Compress(ReadOnlySpan<byte> cluster, Span<byte> into) =>
         cluster.Length == _clusterSize ? ClusterCodec.Compress(_header.Compression, cluster, into) : -1;
 
-    public override void WritePacked(long offset, ReadOnlySpan<byte> packed)
+    protected override void WritePackedCore(long offset, ReadOnlySpan<byte> packed)
     {
         CheckRange(offset, 1);
         CheckWritable();
-        Record(offset, _clusterSize);
         StoreCompressed(offset, packed);
     }
 
-    public override void WriteZeroes(long offset, long length, bool mayUnmap)
+    protected override void WriteZeroesCore(long offset, long length, bool mayUnmap)
     {
         CheckRange(offset, length);
         CheckWritable();
         if (length == 0)
             return;
-        Record(offset, length);
         var unit = 1L << (_header.Version >= 3 ? _unitBits : _clusterBits);
         var end = offset + length;
         var first = (offset + unit - 1) & -unit;
@@ -121,7 +117,7 @@ public sealed partial class Qcow2Node
         FreeSomePending();
     }
 
-    public override void Discard(long offset, long length)
+    protected override void DiscardCore(long offset, long length)
     {
         CheckRange(offset, length);
         if (_readOnly || !AllowsDiscard)
@@ -135,7 +131,7 @@ public sealed partial class Qcow2Node
         // An old image cannot say "zero", and what is behind a given-up cluster would show.
         if (_header.Version < 3 && _backing != null)
             return;
-        Record(offset, length);
+        MarkDirty(offset, length);
         var end = offset + length;
         var first = (offset + _clusterSize - 1) & -(long)_clusterSize;
         var last = end == Length ? (end + _clusterSize - 1) & -(long)_clusterSize : end & -(long)_clusterSize;

@@ -31,7 +31,8 @@ public sealed class RawFormat : ImageFormat
     {
         var mode = NewFile.TakeFileOptions(request.Options);
         request.Options.RejectUntaken(Name);
-        using var file = NewFile.Create(request.FileName);
+        using var made = NewFile.For(request);
+        var file = made.Node;
         file.Resize((request.Size + 511) & ~511L);
         NewFile.Preallocate(file, mode, request.Size);
         file.Flush();
@@ -52,13 +53,38 @@ internal static class NewFile
             : throw new BlockException(BlockError.Invalid, $"Parameter 'preallocation' does not accept value '{mode}'");
     }
 
-    public static void Preallocate(HostFileNode file, string mode, long length)
+    public static void Preallocate(BlockNode file, string mode, long length)
     {
         if (mode == "off" || length == 0)
             return;
-        file.Preallocate(0, length);
+        (file as HostFileNode)?.Preallocate(0, length);
         if (mode == "full")
             file.WriteZeroes(0, length, false);
+    }
+
+    /// <summary>The file of an image that is made; disposing gives it up.</summary>
+    public readonly record struct Holder(BlockNode Node) : IDisposable
+    {
+        public void Dispose() => Node.Release();
+    }
+
+    /// <summary>The file of a new image: made now, or a node that is open, emptied.</summary>
+    public static Holder For(CreateRequest request)
+    {
+        if (request.File is not { } open)
+            return new Holder(Create(request.FileName));
+        if (open.IsReadOnly)
+            throw new BlockException(BlockError.ReadOnly, "Block node is read-only");
+        try
+        {
+            open.Resize(0);
+        }
+        catch (BlockException e) when (e.Error == BlockError.NotSupported)
+        {
+            // A device keeps its size.
+        }
+
+        return new Holder(open.Retain());
     }
 
     public static HostFileNode Create(string path)

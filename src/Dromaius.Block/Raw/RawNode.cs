@@ -47,7 +47,7 @@ public sealed class RawNode : BlockNode
         _file.ReadPadded(_offset + offset, into);
     }
 
-    public override void Write(long offset, ReadOnlySpan<byte> from)
+    protected override void WriteCore(long offset, ReadOnlySpan<byte> from)
     {
         CheckRange(offset, from.Length);
         if (_looksLikeImage != null && offset < 512 && !from.IsEmpty)
@@ -55,13 +55,13 @@ public sealed class RawNode : BlockNode
         _file.Write(_offset + offset, from);
     }
 
-    public override void WriteZeroes(long offset, long length, bool mayUnmap)
+    protected override void WriteZeroesCore(long offset, long length, bool mayUnmap)
     {
         CheckRange(offset, length);
         _file.WriteZeroes(_offset + offset, length, mayUnmap);
     }
 
-    public override void Discard(long offset, long length)
+    protected override void DiscardCore(long offset, long length)
     {
         CheckRange(offset, length);
         _file.Discard(_offset + offset, length);

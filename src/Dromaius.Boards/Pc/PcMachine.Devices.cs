@@ -129,7 +129,7 @@ public sealed partial class PcMachine : IDeviceHost
 
     public override MachineDescription Describe() => new()
     {
-        Type = _type, Topology = _topology, CpuModel = _processors.Model.Name, DeviceTypes = PcDeviceTypes.Registry,
+        Type = _type, Topology = _topology, CpuModel = _processors.Model.Name, X86 = _processors.Model, DeviceTypes = PcDeviceTypes.Registry,
         Pci = () => [.. _chipset.Bus?.AllFunctions.Select(static f => PciDeviceInfo.Of(f)) ?? []],
         InterruptControllers = () => string.Concat(Devices.OfType<IoApic>().Select(static d => d.Describe())
             .Concat(Devices.OfType<I8259>().Select(static d => d.Describe()))),

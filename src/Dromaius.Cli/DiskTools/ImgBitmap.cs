@@ -46,19 +46,19 @@ internal static class ImgBitmap
         switch (action)
         {
             case "add":
-                image.AddBitmap(name, granularity);
+                _ = image.AddDirtyBitmap(name, granularity, persistent: true);
                 break;
             case "remove":
-                image.RemoveBitmap(name);
+                image.RemoveDirtyBitmap(image.FindDirtyBitmap(name, usable: false));
                 break;
             case "clear":
-                image.ClearBitmap(name);
+                image.FindDirtyBitmap(name).Clear();
                 break;
             case "enable":
-                image.EnableBitmap(name, true);
+                image.FindDirtyBitmap(name).IsRecording = true;
                 break;
             case "disable":
-                image.EnableBitmap(name, false);
+                image.FindDirtyBitmap(name).IsRecording = false;
                 break;
             default:
                 var other = options.Value("b") is { } file
@@ -66,7 +66,7 @@ internal static class ImgBitmap
                     : image;
                 try
                 {
-                    image.MergeBitmap(name, other as Qcow2Node ?? throw new BlockException(BlockError.Invalid, $"Dirty bitmap '{source}' not found"), source);
+                    image.FindDirtyBitmap(name).Merge(other.FindDirtyBitmap(source));
                 }
                 finally
                 {

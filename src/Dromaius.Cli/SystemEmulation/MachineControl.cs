@@ -92,6 +92,8 @@ internal sealed class MachineControl(Machine machine, string target, IReadOnlyDi
 
     public string LocalApic(int cpu) => cpu < machine.Vcpus.Count ? machine.Vcpus[cpu].DescribeApic() : "";
 
+    public DumpProgress Dump { get; } = new();
+
     public bool TrySetLog(string items) => LogOption.TrySet(items);
 
     public void OpenLog(string path) => LogOption.OpenFile(path);

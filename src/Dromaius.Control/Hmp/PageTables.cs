@@ -48,6 +48,15 @@ internal sealed class PageTables
         return text.ToString();
     }
 
+    /// <summary>Every page: its virtual address, size and physical address.</summary>
+    public IEnumerable<(ulong Address, ulong Size, ulong Physical)> Mappings()
+    {
+        if ((_cr0 & Cr0Paging) == 0)
+            return [];
+        WalkAll();
+        return _pages.Select(static p => (p.Address, p.Size, p.Entry & AddressBits & ~(p.Size - 1)));
+    }
+
     /// <summary>The text of <c>info mem</c>: runs of pages with the same rights.</summary>
     public string ShowRanges()
     {

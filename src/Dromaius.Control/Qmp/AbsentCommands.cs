@@ -22,10 +22,7 @@ internal static class AbsentCommands
         enum MigrationCapability = xbzrle rdma-pin-all auto-converge zero-blocks compress events postcopy-ram x-colo release-ram block return-path pause-before-switchover multifd dirty-bitmaps postcopy-blocktime late-block-activate x-ignore-shared validate-uuid background-snapshot zero-copy-send postcopy-preempt
         struct MigrationCapabilityStatus = capability: MigrationCapability, state: bool
         struct MigrationParameters = downtime-limit?: int, max-bandwidth?: size
-        struct FdsetInfo = fdset-id: int
         struct MemoryDeviceInfo = type: str
-        enum DumpStatus = none active completed failed
-        struct DumpQueryResult = status: DumpStatus, completed: int, total: int
         struct ReplayInfo = mode: str, icount: int
         struct SevInfo = enabled: bool
         struct GICCapability = version: int
@@ -44,9 +41,7 @@ internal static class AbsentCommands
         command query-migrate-capabilities -> [MigrationCapabilityStatus]
         command migrate-set-capabilities(capabilities: [MigrationCapabilityStatus])
         command query-migrate-parameters -> MigrationParameters
-        command query-fdsets -> [FdsetInfo]
         command query-memory-devices -> [MemoryDeviceInfo]
-        command query-dump -> DumpQueryResult
         command query-replay -> ReplayInfo
         command query-sev -> SevInfo
         command query-pr-managers -> [PRManagerInfo]
@@ -54,8 +49,6 @@ internal static class AbsentCommands
         command query-vm-generation-id -> any
         command set_password(protocol: str, password: str)
         command expire_password(protocol: str, time: str)
-        command getfd(fdname: str)
-        command closefd(fdname: str)
         """;
 
     private static readonly string[] Capabilities =
@@ -81,17 +74,14 @@ internal static class AbsentCommands
                 ? throw QmpErrorException.Generic("Migration is not available")
                 : null,
             ["query-migrate-parameters"] = static _ => new JsonObject { ["downtime-limit"] = 300, ["max-bandwidth"] = 134217728 },
-            ["query-dump"] = static _ => new JsonObject { ["total"] = 0, ["status"] = "none", ["completed"] = 0 },
             ["query-replay"] = static _ => new JsonObject { ["icount"] = 0, ["mode"] = "none" },
             ["query-sev"] = static _ => new JsonObject { ["enabled"] = false },
             ["query-vm-generation-id"] = static _ => throw QmpErrorException.Generic("VM Generation ID device not found"),
             ["set_password"] = static _ => throw QmpErrorException.Generic("Could not set password"),
             ["expire_password"] = static _ => throw QmpErrorException.Generic("Could not set password expire time"),
-            ["getfd"] = static _ => throw QmpErrorException.Generic("No file descriptor supplied via SCM_RIGHTS"),
-            ["closefd"] = static a => throw QmpErrorException.Generic($"File descriptor named '{a.Text("fdname")}' not found"),
         };
         foreach (var name in (ReadOnlySpan<string>)["query-acpi-ospm-status", "query-vnc-servers", "query-tpm", "query-tpm-models",
-            "query-tpm-types", "query-fdsets", "query-memory-devices", "query-pr-managers", "query-stats-schemas"])
+            "query-tpm-types", "query-memory-devices", "query-pr-managers", "query-stats-schemas"])
             table[name] = static _ => new JsonArray();
         return table;
     }

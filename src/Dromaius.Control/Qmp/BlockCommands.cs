@@ -12,7 +12,7 @@ internal sealed class BlockCommands
         enum BlockDeviceIoStatus = ok failed nospace
         struct BlockdevCacheInfo = writeback: bool, direct: bool, no-flush: bool
         struct ImageInfo = filename: str, format: str, dirty-flag?: bool, actual-size?: int, virtual-size: int, cluster-size?: int, encrypted?: bool, compressed?: bool, backing-filename?: str, full-backing-filename?: str, backing-filename-format?: str, backing-image?: ImageInfo
-        struct BlockDeviceInfo = file: str, node-name?: str, ro: bool, drv: str, backing_file?: str, backing_file_depth: int, encrypted: bool, detect_zeroes: BlockdevDetectZeroesOptions, bps: int, bps_rd: int, bps_wr: int, iops: int, iops_rd: int, iops_wr: int, group?: str, bps_max?: int, bps_rd_max?: int, bps_wr_max?: int, iops_max?: int, iops_rd_max?: int, iops_wr_max?: int, iops_size?: int, image: ImageInfo, cache: BlockdevCacheInfo, write_threshold: int
+        struct BlockDeviceInfo = file: str, node-name?: str, ro: bool, drv: str, backing_file?: str, backing_file_depth: int, encrypted: bool, detect_zeroes: BlockdevDetectZeroesOptions, bps: int, bps_rd: int, bps_wr: int, iops: int, iops_rd: int, iops_wr: int, group?: str, bps_max?: int, bps_rd_max?: int, bps_wr_max?: int, iops_max?: int, iops_rd_max?: int, iops_wr_max?: int, iops_size?: int, image: ImageInfo, cache: BlockdevCacheInfo, write_threshold: int, dirty-bitmaps?: [BlockDirtyInfo]
         struct BlockInfo = device: str, qdev?: str, type: str, removable: bool, locked: bool, inserted?: BlockDeviceInfo, tray_open?: bool, io-status?: BlockDeviceIoStatus
         struct BlockDeviceStats = rd_bytes: int, wr_bytes: int, unmap_bytes: int, rd_operations: int, wr_operations: int, flush_operations: int, unmap_operations: int, rd_total_time_ns: int, wr_total_time_ns: int, flush_total_time_ns: int, unmap_total_time_ns: int, wr_highest_offset: int, rd_merged: int, wr_merged: int, unmap_merged: int, failed_rd_operations: int, failed_wr_operations: int, failed_flush_operations: int, failed_unmap_operations: int, invalid_rd_operations: int, invalid_wr_operations: int, invalid_flush_operations: int, invalid_unmap_operations: int, account_invalid: bool, account_failed: bool
         struct BlockStats = device?: str, qdev?: str, node-name?: str, stats: BlockDeviceStats
@@ -38,6 +38,8 @@ internal sealed class BlockCommands
         event BLOCK_IO_ERROR(device: str, node-name?: str, operation: IoOperationType, action: BlockErrorAction, nospace?: bool, reason: str)
         event DEVICE_TRAY_MOVED(device: str, id: str, tray-open: bool)
         """;
+
+    private const string VirtioPart = "/virtio-backend";
 
     private readonly IMachineControl _machine;
 
@@ -109,8 +111,10 @@ internal sealed class BlockCommands
     /// <summary>A drive by its own name or by the device that holds it.</summary>
     public static BlockBackend FindBackend(IMachineControl machine, string name)
     {
-        var id = name.StartsWith('/') ? name[(name.LastIndexOf('/') + 1)..] : name;
-        return machine.Blocks?.FindBackend(name) ?? machine.Blocks?.Backends.Values.FirstOrDefault(b => b.DeviceName == id || b.DeviceName == name)
+        // A path of the composition tree: the device's, or that of its virtio half.
+        var path = name.StartsWith('/') && name.EndsWith(VirtioPart, StringComparison.Ordinal) ? name[..^VirtioPart.Length] : name;
+        var id = path.StartsWith('/') ? path[(path.LastIndexOf('/') + 1)..] : path;
+        return machine.Blocks?.FindBackend(name) ?? machine.Blocks?.AllBackends.FirstOrDefault(b => b.DeviceName == id || b.DeviceName == name)
             ?? throw QmpErrorException.DeviceNotFound(name);
     }
 
@@ -217,7 +221,7 @@ internal sealed class BlockCommands
             throw QmpErrorException.Generic($"Cannot find device='{device}' nor node-name='{nodeName}'");
         if (node == null)
             throw QmpErrorException.Generic($"Device '{device}' has no medium");
-        return (node, backend ?? Graph.Backends.Values.FirstOrDefault(b => b.Node == node));
+        return (node, backend ?? Graph.AllBackends.FirstOrDefault(b => b.Node == node));
     }
 
     private JsonNode? Resize(QmpArguments a)
@@ -262,7 +266,7 @@ internal sealed class BlockCommands
     private JsonNode? SnapshotNode(QmpArguments a)
     {
         var node = Graph.FindNode(a.Text("node")) ?? throw QmpErrorException.Generic($"Cannot find device='{a.Text("node")}' nor node-name='{a.Text("node")}'");
-        var backend = Graph.Backends.Values.FirstOrDefault(b => b.Node == node) ?? throw QmpErrorException.Generic($"Node '{node.NodeName}' is not the top of a drive");
+        var backend = Graph.AllBackends.FirstOrDefault(b => b.Node == node) ?? throw QmpErrorException.Generic($"Node '{node.NodeName}' is not the top of a drive");
         var overlay = Graph.FindNode(a.Text("overlay")) ?? throw QmpErrorException.Generic($"Cannot find device='{a.Text("overlay")}' nor node-name='{a.Text("overlay")}'");
         if (overlay.Backing != null)
             throw QmpErrorException.Generic("The overlay already has a backing image");
@@ -335,7 +339,9 @@ internal sealed class BlockCommands
     {
         if (backend.DeviceName is not { Length: > 0 } name)
             return null;
-        return name.StartsWith('/') || _machine.Devices.All(d => d.Id != name) ? name : $"/machine/peripheral/{name}";
+        if (name.StartsWith('/') || _machine.Devices.FirstOrDefault(d => d.Id == name) is not { } device)
+            return name;
+        return $"/machine/peripheral/{name}" + (device.TypeName.StartsWith("virtio-blk", StringComparison.Ordinal) ? VirtioPart : "");
     }
 
     internal static JsonObject Describe(BlockNode node, bool writeback, bool readOnly)
@@ -347,11 +353,13 @@ internal sealed class BlockCommands
         {
             ["iops_rd"] = 0, ["detect_zeroes"] = node.DetectZeroes.ToString().ToLowerInvariant(), ["image"] = Image(node, 0),
             ["iops_wr"] = 0, ["ro"] = readOnly, ["node-name"] = node.NodeName ?? "", ["backing_file_depth"] = depth, ["drv"] = node.Driver,
-            ["iops"] = 0, ["bps_wr"] = 0, ["write_threshold"] = 0, ["encrypted"] = false, ["bps"] = 0, ["bps_rd"] = 0,
+            ["iops"] = 0, ["bps_wr"] = 0, ["write_threshold"] = node.WriteThreshold, ["encrypted"] = false, ["bps"] = 0, ["bps_rd"] = 0,
             ["cache"] = new JsonObject { ["no-flush"] = false, ["direct"] = false, ["writeback"] = writeback }, ["file"] = node.FileName,
         };
         if (node.Backing is { } backing)
             info["backing_file"] = backing.FileName;
+        if (node.DirtyBitmaps.Count > 0)
+            info["dirty-bitmaps"] = BitmapCommands.List(node);
         return info;
     }
 

@@ -12,6 +12,7 @@ internal sealed class JobCommands
         enum JobType = commit stream mirror backup create amend snapshot-load snapshot-save snapshot-delete
         enum JobStatus = undefined created running paused ready standby waiting pending aborting concluded null
         enum MirrorSyncMode = top full none incremental bitmap
+        enum BitmapSyncMode = on-success never always
         enum BlockdevOnError = report ignore enospc stop auto
         struct JobInfo = id: str, type: JobType, status: JobStatus, current-progress: int, total-progress: int, error?: str
         struct BlockJobInfo = type: JobType, device: str, len: int, offset: int, busy: bool, paused: bool, speed: int, io-status: BlockDeviceIoStatus, ready: bool, status: JobStatus, auto-finalize: bool, auto-dismiss: bool, error?: str
@@ -19,10 +20,11 @@ internal sealed class JobCommands
         command query-block-jobs -> [BlockJobInfo]
         command block-stream(job-id?: str, device: str, base?: str, base-node?: str, backing-file?: str, bottom?: str, speed?: int, on-error?: BlockdevOnError, filter-node-name?: str, auto-finalize?: bool, auto-dismiss?: bool)
         command block-commit(job-id?: str, device: str, base-node?: str, base?: str, top-node?: str, top?: str, backing-file?: str, speed?: int, on-error?: BlockdevOnError, filter-node-name?: str, auto-finalize?: bool, auto-dismiss?: bool)
-        command drive-mirror(job-id?: str, device: str, target: str, format?: str, node-name?: str, replaces?: str, sync: MirrorSyncMode, mode?: NewImageMode, speed?: int, granularity?: uint32, buf-size?: int, on-source-error?: BlockdevOnError, on-target-error?: BlockdevOnError, unmap?: bool, auto-finalize?: bool, auto-dismiss?: bool)
-        command drive-backup(job-id?: str, device: str, target: str, format?: str, sync: MirrorSyncMode, mode?: NewImageMode, speed?: int, compress?: bool, on-source-error?: BlockdevOnError, on-target-error?: BlockdevOnError, auto-finalize?: bool, auto-dismiss?: bool)
+        command drive-mirror(job-id?: str, device: str, target: str, format?: str, node-name?: str, replaces?: str, sync: MirrorSyncMode, mode?: NewImageMode, speed?: int, granularity?: uint32, buf-size?: int, on-source-error?: BlockdevOnError, on-target-error?: BlockdevOnError, unmap?: bool, copy-mode?: str, auto-finalize?: bool, auto-dismiss?: bool)
+        command drive-backup(job-id?: str, device: str, target: str, format?: str, sync: MirrorSyncMode, mode?: NewImageMode, speed?: int, bitmap?: str, bitmap-mode?: BitmapSyncMode, compress?: bool, filter-node-name?: str, on-source-error?: BlockdevOnError, on-target-error?: BlockdevOnError, auto-finalize?: bool, auto-dismiss?: bool)
         command blockdev-mirror(job-id?: str, device: str, target: str, replaces?: str, sync: MirrorSyncMode, speed?: int, granularity?: uint32, buf-size?: int, on-source-error?: BlockdevOnError, on-target-error?: BlockdevOnError, filter-node-name?: str, copy-mode?: str, auto-finalize?: bool, auto-dismiss?: bool)
-        command blockdev-backup(job-id?: str, device: str, target: str, sync: MirrorSyncMode, speed?: int, compress?: bool, on-source-error?: BlockdevOnError, on-target-error?: BlockdevOnError, filter-node-name?: str, auto-finalize?: bool, auto-dismiss?: bool)
+        command blockdev-backup(job-id?: str, device: str, target: str, sync: MirrorSyncMode, speed?: int, bitmap?: str, bitmap-mode?: BitmapSyncMode, compress?: bool, on-source-error?: BlockdevOnError, on-target-error?: BlockdevOnError, filter-node-name?: str, auto-finalize?: bool, auto-dismiss?: bool)
+        open command blockdev-create(job-id: str, options: any)
         command block-job-set-speed(device: str, speed: int)
         command block-job-cancel(device: str, force?: bool)
         command block-job-pause(device: str)
@@ -57,10 +59,11 @@ internal sealed class JobCommands
             ["block-commit"] = a => Begin(() => Jobs.Commit(a.OptionalText("job-id"), a.Text("device"), a.OptionalText("top-node") ?? a.OptionalText("top"),
                 a.OptionalText("base-node") ?? a.OptionalText("base"), a.OptionalText("backing-file"), a.Integer("speed"), Policy(a.OptionalText("on-error")),
                 a.Flag("auto-finalize", true), a.Flag("auto-dismiss", true))),
-            ["drive-mirror"] = a => Begin(() => Copy(a, (target, sync) => Mirror(a, target, sync))),
-            ["drive-backup"] = a => Begin(() => Copy(a, (target, sync) => Backup(a, target, sync))),
-            ["blockdev-mirror"] = a => Begin(() => CopyToNode(a, (target, sync) => Mirror(a, target, sync))),
-            ["blockdev-backup"] = a => Begin(() => CopyToNode(a, (target, sync) => Backup(a, target, sync))),
+            ["drive-mirror"] = a => Begin(() => Copy(a, bitmaps: false, (target, sync) => Mirror(a, target, sync))),
+            ["drive-backup"] = a => Begin(() => Copy(a, bitmaps: true, (target, sync) => Backup(a, target, sync))),
+            ["blockdev-mirror"] = a => Begin(() => CopyToNode(a, bitmaps: false, (target, sync) => Mirror(a, target, sync))),
+            ["blockdev-backup"] = a => Begin(() => CopyToNode(a, bitmaps: true, (target, sync) => Backup(a, target, sync))),
+            ["blockdev-create"] = Create,
         };
         Steer("pause", static job => job.Pause());
         Steer("resume", static job => job.Resume());
@@ -130,22 +133,66 @@ internal sealed class JobCommands
         }
     });
 
+    private JsonNode? Create(QmpArguments a)
+    {
+        var id = a.OptionalText("job-id") ?? throw QmpErrorException.Generic("Parameter 'job-id' is missing");
+        if (a.Values["options"] is not JsonObject options)
+            throw QmpErrorException.Generic("Parameter 'options' is missing");
+        return Begin(() => Jobs.Create(id, BlockOptions.Parse(options.ToJsonString())));
+    }
+
     private BlockJob Mirror(QmpArguments a, BlockNode target, SyncMode sync) => Jobs.Mirror(a.OptionalText("job-id"), a.Text("device"), target, sync,
         a.Integer("speed"), Policy(a.OptionalText("on-source-error")), a.Flag("auto-finalize", true), a.Flag("auto-dismiss", true));
 
-    private BlockJob Backup(QmpArguments a, BlockNode target, SyncMode sync) => Jobs.Backup(a.OptionalText("job-id"), a.Text("device"), target, sync,
-        a.Integer("speed"), Policy(a.OptionalText("on-source-error")), a.Flag("compress"), a.Flag("auto-finalize", true), a.Flag("auto-dismiss", true));
+    private BlockJob Backup(QmpArguments a, BlockNode target, SyncMode sync) => Jobs.Backup(a.OptionalText("job-id"), a.Text("device"), target,
+        Scope(a, sync), a.Integer("speed"), Policy(a.OptionalText("on-source-error")), a.Flag("compress"), a.Flag("auto-finalize", true), a.Flag("auto-dismiss", true));
 
-    private static SyncMode Sync(QmpArguments a) => a.Text("sync") switch
+    private static SyncMode Sync(QmpArguments a, bool bitmaps) => a.Text("sync") switch
     {
         "full" => SyncMode.Full,
         "top" => SyncMode.Top,
         "none" => SyncMode.None,
-        var other => throw QmpErrorException.Generic($"Sync mode '{other}' is not supported"),
+        "bitmap" or "incremental" when bitmaps => SyncMode.Bitmap,
+        var other => throw QmpErrorException.Generic($"Sync mode '{other}' not supported"),
     };
 
+    /// <summary>Which part of the disk a backup takes, with the bitmap that says so.</summary>
+    private BackupScope Scope(QmpArguments a, SyncMode sync)
+    {
+        var (name, word, mode) = (a.OptionalText("bitmap"), a.Text("sync"), a.OptionalText("bitmap-mode"));
+        if (name == null)
+        {
+            if (sync == SyncMode.Bitmap)
+                throw QmpErrorException.Generic($"must provide a valid bitmap name for '{word}' sync mode");
+            return mode == null ? new BackupScope(sync) : throw QmpErrorException.Generic("Cannot specify bitmap sync mode without a bitmap");
+        }
+
+        if (word == "incremental")
+        {
+            if (mode is not (null or "on-success"))
+                throw QmpErrorException.Generic("Bitmap sync mode must be 'on-success' when using sync mode 'incremental'");
+            mode = "on-success";
+        }
+
+        var bitmap = _machine.Blocks!.RequireBackend(a.Text("device")).Node!.DirtyBitmaps.FirstOrDefault(b => b.Name == name)
+            ?? throw QmpErrorException.Generic($"Bitmap '{name}' could not be found");
+        if (mode == null)
+            throw QmpErrorException.Generic("Bitmap sync mode must be given when providing a bitmap");
+        bitmap.CheckUsable();
+        if (sync == SyncMode.None)
+            throw QmpErrorException.Generic($"sync mode '{word}' does not produce meaningful bitmap outputs");
+        if (mode == "never" && sync != SyncMode.Bitmap)
+            throw QmpErrorException.Generic($"Bitmap sync mode '{mode}' has no meaningful effect when combined with sync mode '{word}'");
+        return new BackupScope(sync, bitmap, mode switch
+        {
+            "never" => BitmapMode.Never,
+            "always" => BitmapMode.Always,
+            _ => BitmapMode.OnSuccess,
+        });
+    }
+
     /// <summary>Copies to a node that is open already.</summary>
-    private BlockJob CopyToNode(QmpArguments a, Func<BlockNode, SyncMode, BlockJob> begin)
+    private BlockJob CopyToNode(QmpArguments a, bool bitmaps, Func<BlockNode, SyncMode, BlockJob> begin)
     {
         var graph = _machine.Blocks!;
         var source = graph.RequireBackend(a.Text("device")).Node!;
@@ -157,7 +204,7 @@ internal sealed class JobCommands
             throw QmpErrorException.Generic($"Block node is read-only");
         if (target.Length != source.Length)
             throw QmpErrorException.Generic("Source and target image have different sizes");
-        var sync = Sync(a);
+        var sync = Sync(a, bitmaps);
         _ = target.Retain();
         try
         {
@@ -171,11 +218,11 @@ internal sealed class JobCommands
     }
 
     /// <summary>Makes or opens the target of a copy.</summary>
-    private BlockJob Copy(QmpArguments a, Func<BlockNode, SyncMode, BlockJob> begin)
+    private BlockJob Copy(QmpArguments a, bool bitmaps, Func<BlockNode, SyncMode, BlockJob> begin)
     {
         var graph = _machine.Blocks!;
         var source = graph.RequireBackend(a.Text("device")).Node!;
-        var sync = Sync(a);
+        var sync = Sync(a, bitmaps);
         var (file, format) = (a.Text("target"), a.OptionalText("format") ?? source.Driver);
         if (a.OptionalText("mode") != "existing")
         {
@@ -213,7 +260,7 @@ internal sealed class JobCommands
         {
             ["type"] = job.Type, ["device"] = job.Id, ["len"] = job.Total, ["offset"] = job.Done, ["speed"] = job.Speed,
         };
-        if (status == JobStatus.Concluded)
+        if (status == JobStatus.Concluded && job.Type != "create")
         {
             if (job.Error != null)
                 data["error"] = job.Error;

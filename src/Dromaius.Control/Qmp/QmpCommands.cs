@@ -7,8 +7,13 @@ public sealed class QmpCommands
 {
     private readonly Dictionary<string, Func<QmpArguments, JsonNode?>> _commands = new(StringComparer.Ordinal);
 
-    public QmpCommands(IMachineControl machine)
+    /// <param name="machine">What is controlled.</param>
+    /// <param name="receiveDescriptor">The next descriptor that came with the client's bytes, or -1.</param>
+    public QmpCommands(IMachineControl machine, Func<int> receiveDescriptor)
     {
+        var descriptors = new DescriptorTable(receiveDescriptor);
+        Add(DescriptorCommands.Schema, new DescriptorCommands(descriptors).Table);
+        Add(DumpCommands.Schema, new DumpCommands(machine, descriptors).Table);
         Add(RunCommands.Schema, new RunCommands(machine).Table);
         Add(ScreenCommands.Schema, new ScreenCommands(machine).Table);
         Add(MachineCommands.Schema, new MachineCommands(machine).Table);
@@ -17,7 +22,10 @@ public sealed class QmpCommands
         var (images, jobs) = (new BlockCommands(machine).Table, new JobCommands(machine).Table);
         Add(BlockCommands.Schema, images);
         Add(JobCommands.Schema, jobs);
-        Add(TransactionCommand.Schema, new TransactionCommand(machine, images, jobs).Table);
+        var bitmaps = new BitmapCommands(machine);
+        Add(BitmapCommands.Schema, bitmaps.Table);
+        Add(ExportCommands.Schema, new ExportCommands(machine).Table);
+        Add(TransactionCommand.Schema, new TransactionCommand(machine, images, jobs, bitmaps).Table);
         Add(CharacterCommands.Schema, new CharacterCommands(machine).Table);
         Add(NetworkCommands.Schema, new NetworkCommands(machine).Table);
         Add(AbsentCommands.Schema, AbsentCommands.Table);

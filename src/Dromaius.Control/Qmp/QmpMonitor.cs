@@ -23,7 +23,7 @@ public sealed class QmpMonitor : ICharSink
     public QmpMonitor(ICharBackend backend, IMachineControl machine, bool pretty)
     {
         _backend = backend;
-        _commands = new QmpCommands(machine);
+        _commands = new QmpCommands(machine, backend.TakeDescriptor);
         _pretty = pretty;
         machine.Happened += OnMachineEvent;
         machine.EventRaised += OnEvent;

@@ -13,17 +13,23 @@ internal sealed class TransactionCommand
         command transaction(actions: [any], properties?: TransactionProperties)
         """;
 
-    private static readonly string[] Known = ["abort", "blockdev-snapshot", "blockdev-snapshot-sync", "blockdev-backup", "drive-backup"];
+    private static readonly string[] Known = ["abort", "blockdev-snapshot", "blockdev-snapshot-sync", "blockdev-backup", "drive-backup",
+        "block-dirty-bitmap-add", "block-dirty-bitmap-remove", "block-dirty-bitmap-clear", "block-dirty-bitmap-enable", "block-dirty-bitmap-disable",
+        "block-dirty-bitmap-merge"];
 
     private readonly IMachineControl _machine;
+    private readonly BitmapCommands _bitmaps;
     private readonly Dictionary<string, Func<QmpArguments, JsonNode?>> _images;
     private readonly Dictionary<string, Func<QmpArguments, JsonNode?>> _jobs;
 
     /// <param name="machine">Whose images.</param>
     /// <param name="images">Commands on images, by name.</param>
     /// <param name="jobs">Commands that begin jobs.</param>
-    public TransactionCommand(IMachineControl machine, Dictionary<string, Func<QmpArguments, JsonNode?>> images, Dictionary<string, Func<QmpArguments, JsonNode?>> jobs)
+    /// <param name="bitmaps">Commands on dirty bitmaps.</param>
+    public TransactionCommand(IMachineControl machine, Dictionary<string, Func<QmpArguments, JsonNode?>> images,
+        Dictionary<string, Func<QmpArguments, JsonNode?>> jobs, BitmapCommands bitmaps)
     {
+        _bitmaps = bitmaps;
         _machine = machine;
         _images = images;
         _jobs = jobs;
@@ -73,7 +79,8 @@ internal sealed class TransactionCommand
         "blockdev-snapshot" => ["node", "overlay"],
         "blockdev-snapshot-sync" => ["snapshot-file"],
         "blockdev-backup" or "drive-backup" => ["device", "target", "sync"],
-        _ => [],
+        "abort" => [],
+        _ => BitmapCommands.Needed(type),
     };
 
     private void Do(string type, QmpArguments data, Stack<Action> undo)
@@ -92,6 +99,11 @@ internal sealed class TransactionCommand
                         undo.Push(() => TakeBack(graph, backend, node!, overlay));
                 }
 
+                break;
+            case "block-dirty-bitmap-merge" when data.Values["bitmaps"] is not JsonArray:
+                throw QmpErrorException.Generic("Parameter 'bitmaps' is missing");
+            case var bitmap when bitmap.StartsWith(BitmapCommands.Prefix, StringComparison.Ordinal):
+                undo.Push(_bitmaps.Do(bitmap, data));
                 break;
             default:
                 _ = _jobs[type](data);

@@ -47,6 +47,8 @@ public abstract class CharBackend : ICharBackend
         }
     }
 
+    public virtual int TakeDescriptor() => -1;
+
     public void Write(ReadOnlySpan<byte> bytes)
     {
         if (Log is { } log)

@@ -39,6 +39,9 @@ public interface ICharBackend : IDisposable
     /// <summary>Who receives; one at a time.</summary>
     ICharSink? Sink { get; set; }
 
+    /// <summary>The next descriptor that came with the bytes of a Unix socket, or -1; it is the caller's.</summary>
+    int TakeDescriptor() => -1;
+
     /// <summary>The sink can take bytes again after it could not.</summary>
     void AcceptInput();
 }

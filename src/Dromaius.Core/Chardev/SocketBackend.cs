@@ -1,6 +1,9 @@
+using System.Collections.Concurrent;
 using System.Net;
 using System.Net.Sockets;
 using Dromaius.Core.Errors;
+using Dromaius.Core.Sockets;
+using Dromaius.Core.Storage;
 using Dromaius.Core.Time;
 
 namespace Dromaius.Core.Chardev;
@@ -42,6 +45,8 @@ public sealed class SocketBackend : CharBackend
     private readonly Socket? _listener;
     private readonly OutputQueue _queue;
     private readonly TelnetFilter? _telnet;
+    private readonly ConcurrentQueue<int> _descriptors = new();
+    private readonly Action<int> _receivedDescriptor;
     private volatile Socket? _peer;
 
     /// <param name="loop">Where input is handed over.</param>
@@ -52,6 +57,7 @@ public sealed class SocketBackend : CharBackend
         : base(loop, id)
     {
         _settings = settings;
+        _receivedDescriptor = _descriptors.Enqueue;
         _queue = new OutputQueue(IsWritable, SendAll, lossless: false);
         _telnet = settings.Telnet ? new TelnetFilter() : null;
         if (settings.Server)
@@ -67,6 +73,9 @@ public sealed class SocketBackend : CharBackend
             Adopt(Connect(settings));
         StartThread("input", Serve);
     }
+
+    /// <summary>The next descriptor that the peer sent along, or -1.</summary>
+    public override int TakeDescriptor() => _descriptors.TryDequeue(out var fd) ? fd : -1;
 
     public override string Description => _peer != null ? $"{_settings}" : $"disconnected:{_settings}";
 
@@ -126,6 +135,8 @@ public sealed class SocketBackend : CharBackend
                 // The peer is gone or is not there yet; both are ordinary here.
             }
 
+            while (_descriptors.TryDequeue(out var fd))
+                DescriptorSets.Close(fd);
             var gone = _peer;
             _peer = null;
             gone?.Dispose();
@@ -139,8 +150,8 @@ public sealed class SocketBackend : CharBackend
     {
         while (_peer is { } peer)
         {
-            var n = peer.Receive(buffer);
-            if (n == 0)
+            var n = peer.AddressFamily == AddressFamily.Unix ? ReceiveMessage(peer, buffer) : peer.Receive(buffer);
+            if (n <= 0)
                 return;
             if (_telnet != null)
             {
@@ -150,6 +161,22 @@ public sealed class SocketBackend : CharBackend
             }
 
             PostInput(buffer.AsMemory(0, n));
+        }
+    }
+
+    private int ReceiveMessage(Socket peer, byte[] buffer)
+    {
+        var held = false;
+        try
+        {
+            // Closing wakes whoever holds the handle.
+            peer.SafeHandle.DangerousAddRef(ref held);
+            return DescriptorMessage.Receive((int)peer.Handle, buffer, _receivedDescriptor);
+        }
+        finally
+        {
+            if (held)
+                peer.SafeHandle.DangerousRelease();
         }
     }
 

@@ -63,7 +63,12 @@ public sealed unsafe partial class HostDisk : IDisposable
             o |= OTruncate;
         if ((flags & HostDiskFlags.Exclusive) != 0)
             o |= OExclusive;
-        int fd;
+        if (DescriptorSets.TryOpen(path, (flags & HostDiskFlags.Write) != 0, out var fd))
+        {
+            error = 0;
+            return new HostDisk(new SafeFileHandle(fd, true), path, direct: false);
+        }
+
         do
             fd = open(path, o, 0x1A4);
         while (fd < 0 && Marshal.GetLastPInvokeError() == Eintr);

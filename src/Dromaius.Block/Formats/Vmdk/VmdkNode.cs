@@ -120,7 +120,7 @@ public sealed class VmdkNode : BlockNode, IBackingChange
         }
     }
 
-    public override void Write(long offset, ReadOnlySpan<byte> from)
+    protected override void WriteCore(long offset, ReadOnlySpan<byte> from)
     {
         CheckRange(offset, from.Length);
         CheckWritable();
@@ -134,7 +134,7 @@ public sealed class VmdkNode : BlockNode, IBackingChange
         }
     }
 
-    public override void WriteZeroes(long offset, long length, bool mayUnmap)
+    protected override void WriteZeroesCore(long offset, long length, bool mayUnmap)
     {
         CheckRange(offset, length);
         CheckWritable();
@@ -150,7 +150,7 @@ public sealed class VmdkNode : BlockNode, IBackingChange
 
     public override int Compress(ReadOnlySpan<byte> cluster, Span<byte> into) => _extents[0].Node!.Compress(cluster, into);
 
-    public override void WritePacked(long offset, ReadOnlySpan<byte> packed)
+    protected override void WritePackedCore(long offset, ReadOnlySpan<byte> packed)
     {
         ChangeCid();
         _extents[0].Node!.WritePacked(offset, packed);

@@ -69,11 +69,11 @@ internal sealed class VmdkSparseExtent : MappedNode
     public override bool CanCompress => IsCompressed;
     protected override int BlockSize => _grain;
 
-    public override void Write(long offset, ReadOnlySpan<byte> from)
+    protected override void WriteCore(long offset, ReadOnlySpan<byte> from)
     {
         if (!IsCompressed)
         {
-            base.Write(offset, from);
+            base.WriteCore(offset, from);
             return;
         }
 
@@ -93,11 +93,11 @@ internal sealed class VmdkSparseExtent : MappedNode
         }
     }
 
-    public override void WriteZeroes(long offset, long length, bool mayUnmap)
+    protected override void WriteZeroesCore(long offset, long length, bool mayUnmap)
     {
         if (IsCompressed && Status(offset, length) is { IsAllocated: false } status && status.Length == length)
             return;
-        base.WriteZeroes(offset, length, mayUnmap);
+        base.WriteZeroesCore(offset, length, mayUnmap);
     }
 
     public override int Compress(ReadOnlySpan<byte> cluster, Span<byte> into)
@@ -111,7 +111,7 @@ internal sealed class VmdkSparseExtent : MappedNode
         return (int)stream.Length;
     }
 
-    public override void WritePacked(long offset, ReadOnlySpan<byte> packed)
+    protected override void WritePackedCore(long offset, ReadOnlySpan<byte> packed)
     {
         CheckWritable();
         lock (TableLock)

@@ -25,24 +25,16 @@ public sealed unsafe partial class X86Cpu
             return true;
         }
 
+        var dot = name.IndexOf('.');
+        var (whole, part) = dot < 0 ? (name, "") : (name[..dot], name[dot..]);
         for (var i = 0; i < SegmentNames.Length; i++)
         {
-            if (!name.StartsWith(SegmentNames[i], StringComparison.OrdinalIgnoreCase))
-                continue;
-            var segment = SegmentOf((Seg)i);
-            switch (name.AsSpan(2))
-            {
-                case "":
-                    value = segment->Selector;
-                    return true;
-                case ".base":
-                    value = segment->Base;
-                    return true;
-                case ".limit":
-                    value = segment->Limit;
-                    return true;
-            }
+            if (whole.Equals(SegmentNames[i], StringComparison.OrdinalIgnoreCase) && TryGetPart(SegmentOf((Seg)i), part, out value))
+                return true;
         }
+
+        if ((whole is "ldt" && TryGetPart(&s->Ldt, part, out value)) || (whole is "tr" && TryGetPart(&s->Tr, part, out value)))
+            return true;
 
         (value, var known) = name switch
         {
@@ -53,6 +45,25 @@ public sealed unsafe partial class X86Cpu
             "cr3" => (s->Cr3, true),
             "cr4" => (s->Cr4, true),
             "efer" => (s->Efer, true),
+            "gdt.base" => (s->Gdt.Base, true),
+            "gdt.limit" => (s->Gdt.Limit, true),
+            "idt.base" => (s->Idt.Base, true),
+            "idt.limit" => (s->Idt.Limit, true),
+            "kernelgsbase" => (s->KernelGsBase, true),
+            _ => (0UL, false),
+        };
+        return known;
+    }
+
+    /// <summary>A part of a segment register: its selector, <c>.base</c>, <c>.limit</c> or <c>.flags</c>, as descriptors have them.</summary>
+    private static bool TryGetPart(Segment* segment, string part, out ulong value)
+    {
+        (value, var known) = part switch
+        {
+            "" => (segment->Selector, true),
+            ".base" => (segment->Base, true),
+            ".limit" => (segment->Limit, true),
+            ".flags" => ((ulong)segment->Attributes << 8, true),
             _ => (0UL, false),
         };
         return known;

@@ -185,6 +185,7 @@ public sealed partial class X86Model
         if (on && !s_supported.Has(feature))
         {
             var spelled = $"{WordNames[(int)feature >> 5]}.{X86FeatureNames.ByValue[(int)feature]}";
+            _filtered[(int)feature >> 5] |= 1u << ((int)feature & 31);
             _warnings.Add($"TCG doesn't support requested feature: {spelled} [bit {(int)feature & 31}]");
             return null;
         }
