@@ -1,6 +1,3 @@
-using System.Net.Sockets;
-using System.Text;
-
 namespace Dromaius.Guests;
 
 /// <summary>The boards beside the i440FX, and devices that come and go, with Linux at the other end.</summary>
@@ -77,30 +74,14 @@ public sealed class BoardTests : IDisposable
             "-qmp", $"unix:{socket},server=on,wait=off", "-drive", $"file={Disk("a")},format=raw,if=none,id=a", .. bridge]);
         guest.WaitFor("root #", BootSeconds);
         guest.Send("sh /bench/load\n");
-        using var client = new Socket(AddressFamily.Unix, SocketType.Stream, ProtocolType.Unspecified);
-        client.Connect(new UnixDomainSocketEndPoint(socket));
-        client.ReceiveTimeout = 60_000;
-        Ask(client, "qmp_capabilities", "", "return");
-        Ask(client, "device_add", $"\"driver\":\"virtio-blk-pci\",\"id\":\"hd\",\"drive\":\"a\",\"bus\":\"{bus}\"", "return");
+        using var client = new Qmp(socket);
+        client.Ask("device_add", $"\"driver\":\"virtio-blk-pci\",\"id\":\"hd\",\"drive\":\"a\",\"bus\":\"{bus}\"");
         guest.Send("until [ -e /dev/vda ]; do sleep 1; done; dd if=/dev/vda bs=1M | wc -c\n");
         guest.WaitFor("33554432", 60);
-        Ask(client, "device_del", "\"id\":\"hd\"", "\"device\": \"hd\"");
-        Ask(client, "device_del", "\"id\":\"hd\"", "DeviceNotFound");
+        client.Ask("device_del", "\"id\":\"hd\"", "\"device\": \"hd\"");
+        client.Ask("device_del", "\"id\":\"hd\"", "DeviceNotFound");
         guest.Send("ls /sys/block | wc -l; echo is''over\n");
         guest.WaitFor("0\r\nisover", 30);
-    }
-
-    private static void Ask(Socket client, string command, string arguments, string answer)
-    {
-        client.Send(Encoding.UTF8.GetBytes($"{{\"execute\":\"{command}\",\"arguments\":{{{arguments}}}}}\n"));
-        var text = new StringBuilder();
-        var buffer = new byte[4096];
-        while (!text.ToString().Contains(answer, StringComparison.Ordinal))
-        {
-            var n = client.Receive(buffer);
-            Assert.True(n > 0, $"the monitor hung up: {text}");
-            text.Append(Encoding.UTF8.GetString(buffer, 0, n));
-        }
     }
 
     private static Emulator Boot(string steps, params IEnumerable<string> more) =>

@@ -223,8 +223,9 @@ public sealed class Ps2Mouse : Ps2Device, IInputHandler
 
     private bool SendPacket(bool asked)
     {
-        var dx = Math.Clamp(_dx, -255, 255);
-        var dy = Math.Clamp(_dy, -255, 255);
+        // The counters have nine bits, but small drivers take the low eight for a signed byte, and mice hardly ever count so far.
+        var dx = Math.Clamp(_dx, -127, 127);
+        var dy = Math.Clamp(_dy, -127, 127);
         // The plain wheel byte is signed; with five buttons it has four bits.
         var dz = _id == 4 ? Math.Clamp(_dz, -8, 7) : Math.Clamp(_dz, -127, 127);
         Span<byte> packet = stackalloc byte[4];
