@@ -185,6 +185,9 @@ public class InputTests
         _mouse.Move(5, 3, 0);
         Assert.True(_controller.AuxIrq.Level);
         Assert.Equal([0x28, 5, 0xFD], Drain());
+        // Far movements take several packets, none beyond a signed byte.
+        _mouse.Move(-130, 127, 0);
+        Assert.Equal([0x38, 0x81, 0x81, 0x18, 0xFD, 0], Drain());
         Mouse(0xF3, 200, 0xF3, 100, 0xF3, 80);
         Assert.Equal([0xFA, 3], Mouse(0xF2));
         _mouse.Move(0, 0, 1);
