@@ -117,9 +117,11 @@ internal static class SystemEmulator
             _ = new HumanMonitor(backend, control);
     }
 
+    private static string MachineName(SystemSettings settings) => settings.Machine ?? MachineTypes.Default.Name;
+
     private static MachineOptions Options(SystemSettings settings, Consoles consoles) => new()
     {
-        Machine = settings.Machine ?? MachineTypes.Default.Name,
+        Machine = MachineName(settings),
         // Without a display the firmware shows its messages on the first serial port.
         MachineProperties = settings.NoGraphic ? [new("graphics", "off"), .. settings.MachineProperties] : settings.MachineProperties,
         Accelerator = settings.Accelerator,
@@ -127,7 +129,7 @@ internal static class SystemEmulator
         Traces = settings.Traces,
         CodeCacheSize = settings.CodeCacheSize,
         PerfMap = settings.PerfMap,
-        Cpu = settings.Cpu ?? Catalog.DefaultCpu,
+        Cpu = settings.Cpu ?? Catalog.DefaultCpu(MachineName(settings)),
         Smp = settings.Smp,
         RamSize = settings.RamSize,
         Bios = settings.Bios,

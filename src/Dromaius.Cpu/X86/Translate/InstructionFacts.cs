@@ -139,14 +139,13 @@ internal sealed class InstructionFacts
             or CpuidFeature.INTEL386 or CpuidFeature.INTEL486 or CpuidFeature.SMM or CpuidFeature.PREFETCHW
             or CpuidFeature.MULTIBYTENOP or CpuidFeature.CPUID or CpuidFeature.RDPMC or CpuidFeature.PREFETCHITI
             or CpuidFeature.PREFETCHWT1 or CpuidFeature.PAUSE => true,
+        // On every model, as on QEMU's: systems that start on its 486 use the counter without asking.
+        CpuidFeature.TSC or CpuidFeature.MSR or CpuidFeature.SEP => true,
         CpuidFeature.X64 => model.Has(X86Feature.Lm),
         CpuidFeature.FPU or CpuidFeature.FPU287 or CpuidFeature.FPU387 => model.Has(X86Feature.Fpu),
         CpuidFeature.CMOV => model.Has(X86Feature.Cmov),
         CpuidFeature.CX8 => model.Has(X86Feature.Cx8),
         CpuidFeature.CMPXCHG16B => model.Has(X86Feature.Cx16),
-        CpuidFeature.TSC => model.Has(X86Feature.Tsc),
-        CpuidFeature.MSR => model.Has(X86Feature.Msr),
-        CpuidFeature.SEP => model.Has(X86Feature.Sep),
         CpuidFeature.SYSCALL => model.Has(X86Feature.Syscall) || model.Has(X86Feature.Lm),
         CpuidFeature.MMX => model.Has(X86Feature.Mmx),
         CpuidFeature.FXSR => model.Has(X86Feature.Fxsr),
