@@ -69,7 +69,7 @@ public abstract partial class BlockNode
     internal void Watch(DirtyBitmap bitmap)
     {
         lock (this)
-            _dirty = [.. _dirty, bitmap];
+            _dirty = [bitmap, .. _dirty];
     }
 
     internal void Unwatch(DirtyBitmap bitmap)
@@ -79,7 +79,7 @@ public abstract partial class BlockNode
     }
 
     protected virtual DirtyBitmap AddPersistentBitmap(string name, long granularity) =>
-        throw new BlockException(BlockError.NotSupported, $"Cannot store dirty bitmaps in file '{FileName}'");
+        throw new BlockException(BlockError.NotSupported, $"Can't store persistent bitmaps to {NodeName}: Operation not supported");
 
     protected virtual void RemovePersistentBitmap(DirtyBitmap bitmap)
     {

@@ -125,6 +125,9 @@ public abstract class Machine : IDisposable
     /// <summary>The host's thread that runs a processor; 0 before it runs.</summary>
     public int ThreadOf(int vcpu) => _threads?.ThreadOf(vcpu) ?? 0;
 
+    /// <summary>Sets what firmware boots from after the next reset; false for a board without such a list.</summary>
+    public virtual bool TrySetBootOrder(string order) => false;
+
     /// <summary>Stops the processors and virtual time. On the event loop, or under the lock elsewhere than on a processor.</summary>
     public void Stop() => Stop(RunState.Paused, EventReason.HostRequest);
 

@@ -1,4 +1,5 @@
 using System.Text.Json.Nodes;
+using Dromaius.Block;
 using Dromaius.Block.Graph;
 using Dromaius.Boards;
 using Dromaius.Consoles;
@@ -40,6 +41,15 @@ public interface IMachineControl
 
     /// <summary>Every character device by id.</summary>
     IReadOnlyDictionary<string, ICharBackend> Chardevs { get; }
+
+    /// <summary>Makes character devices; null for a machine that takes none.</summary>
+    CharBackendFactory? ChardevFactory => null;
+
+    /// <summary>Runs a command of the disk exerciser on an image; what it prints goes to standard output.</summary>
+    void ExerciseImage(BlockNode image, string command) => throw new UserErrorException("images cannot be exercised");
+
+    /// <summary>Sets the devices that firmware boots from after the next reset; false for a machine without such a list.</summary>
+    bool TrySetBootOrder(string order) => false;
 
     /// <summary>Told under the machine lock.</summary>
     event Action<MachineEvent>? Happened;

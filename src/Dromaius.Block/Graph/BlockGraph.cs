@@ -236,6 +236,9 @@ public sealed class BlockGraph : IDisposable
         return node;
     }
 
+    /// <summary><c>blockdev-reopen</c></summary>
+    public void Reopen(BlockOptions options) => NodeReopener.Reopen(this, options);
+
     /// <summary><c>blockdev-del</c>.</summary>
     public void DeleteNode(string name)
     {

@@ -61,7 +61,7 @@ internal sealed class CreateJob : BlockJob
     private void MakeImage(ImageFormat format, long size)
     {
         var name = _options.Require("file");
-        var node = Graph.FindNode(name) ?? throw new BlockException(BlockError.NoEntry, $"Cannot find device='' nor node-name='{name}'");
+        var node = Graph.FindNode(name) ?? throw new BlockException(BlockError.NoEntry, $"Cannot find device='{name}' nor node-name='{name}'");
         var options = new BlockOptions();
         foreach (var key in _options.Keys.Distinct().ToList())
         {

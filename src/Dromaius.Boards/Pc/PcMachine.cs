@@ -51,6 +51,7 @@ public sealed partial class PcMachine : Machine
     private int? _panicPort;
     private readonly NetworkSet _networks;
     private bool _booted;
+    private string? _bootOrder;
 
     internal PcMachine(PcBoard board, MachineOptions options, EventLoop? loop)
         : base(options, loop)
@@ -148,9 +149,16 @@ public sealed partial class PcMachine : Machine
         _memory.Reset();
         _processors.SetA20(true);
         // A boot order for one boot only holds until the first reset.
-        var order = !_booted && Options.Boot.Once is { } once ? once : Options.Boot.Order;
+        var order = !_booted && Options.Boot.Once is { } once ? once : _bootOrder ?? Options.Boot.Order;
         PcCmos.SetBootOrder(_rtc, order);
         _booted = true;
+    }
+
+    public override bool TrySetBootOrder(string order)
+    {
+        PcCmos.SetBootOrder(_rtc, order);
+        _bootOrder = order;
+        return true;
     }
 
     internal PcProperties Properties => _properties;

@@ -22,6 +22,7 @@ internal sealed class IoSession(IoOpenSettings defaults)
     private string? _format;
     private string? _name;
     private bool _imageOptions;
+    private bool _isBorrowed;
 
     public IoOpenSettings Defaults => defaults;
     public BlockNode? Node { get; private set; }
@@ -57,7 +58,9 @@ internal sealed class IoSession(IoOpenSettings defaults)
     public void Close()
     {
         WaitForAll();
-        Node?.Dispose();
+        if (!_isBorrowed)
+            Node?.Dispose();
+        _isBorrowed = false;
         Node = null;
     }
 
@@ -66,6 +69,14 @@ internal sealed class IoSession(IoOpenSettings defaults)
         var (name, format, imageOptions) = (_name, _format, _imageOptions);
         Close();
         Open(name, format, imageOptions, settings);
+    }
+
+    /// <summary>Runs a command line on an image that others use, which stays open.</summary>
+    public static void Execute(BlockNode image, string line)
+    {
+        var session = new IoSession(new IoOpenSettings()) { Node = image, _isBorrowed = true };
+        _ = session.Execute(line);
+        session.WaitForAll();
     }
 
     /// <summary>Runs one command line; false if it failed.</summary>

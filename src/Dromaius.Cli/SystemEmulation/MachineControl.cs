@@ -1,4 +1,5 @@
 using System.Text.Json.Nodes;
+using Dromaius.Block;
 using Dromaius.Block.Graph;
 using Dromaius.Boards;
 using Dromaius.Consoles;
@@ -102,6 +103,12 @@ internal sealed class MachineControl(Machine machine, string target, IReadOnlyDi
 
     /// <summary>Makes a drive of the text of a <c>-drive</c> option.</summary>
     public Action<string>? DriveMaker { get; init; }
+
+    public CharBackendFactory? ChardevFactory { get; init; }
+
+    public void ExerciseImage(BlockNode image, string command) => DiskTools.IoSession.Execute(image, command);
+
+    public bool TrySetBootOrder(string order) => machine.TrySetBootOrder(order);
 
     public void AddDrive(string options) => (DriveMaker ?? throw new InvalidOperationException("no drives can be made"))(options);
 

@@ -78,7 +78,10 @@ internal static class SystemEmulator
                 Drives = DriveSettings.Open(settings, blocks), Blocks = blocks, Networks = networks, Nics = nics, Objects = objects,
             }, loop);
             networks.WarnLoose();
-            var control = new MachineControl(machine, target, consoles.All) { DriveMaker = text => DriveSettings.AddLater(settings, blocks, text) };
+            var control = new MachineControl(machine, target, consoles.All) 
+            {
+                DriveMaker = text => DriveSettings.AddLater(settings, blocks, text), ChardevFactory = chardevs,
+            };
             StopOnDiskErrors(machine, blocks, control);
             machine.DeviceDeleted += control.ReportDeleted;
             CrashReport.Machine = control;

@@ -1,4 +1,5 @@
 using System.Text;
+using System.Text.Json.Nodes;
 using Dromaius.Boards;
 using Dromaius.Control.Hmp;
 using Dromaius.Control.Qmp;
@@ -75,6 +76,17 @@ public sealed class HmpCommands
             .. new HmpMemory(machine, this).Commands,
             .. new HmpNetwork(machine).Commands,
             .. new HmpJobs(machine).Commands,
+            .. new HmpCharacters(machine).Commands,
+            .. new HmpExports(machine).Commands,
+            .. HmpAbsent.Commands(machine),
+            new("boot_set", "", "bootdevice:s", "bootdevice", "define new values for the boot device list", SetBootOrder),
+            new("dump-guest-memory", "", "paging:-p,detach:-d,windmp:-w,zlib:-z,lzo:-l,snappy:-s,filename:F,begin:l?,length:l?",
+                "[-p] [-d] [-z|-l|-s|-w] filename [begin length]", "dump guest memory into file 'filename'.", Dump),
+            new("qom-set", "", "json:-j,path:s,property:s,value:S", "[-j] path property value", "set QOM property.", a =>
+                Do(() => _ = new ObjectCommands(machine).Table["qom-set"](new QmpArguments(new JsonObject
+                {
+                    ["path"] = a.Text("path"), ["property"] = a.Text("property"), ["value"] = a.Text("value"),
+                })))),
         ];
         _commands.Sort(static (a, b) => string.CompareOrdinal(a.Name, b.Name));
         _infos = [.. new HmpInfo(machine, this).Commands.OrderBy(static c => c.Name, StringComparer.Ordinal)];
@@ -206,6 +218,35 @@ public sealed class HmpCommands
         return info == null
             ? $"unknown command: 'info {name}'{NearestNames.Hint(name, _infos.Select(static c => c.Name))}\n"
             : Run(info, rest, "info " + name);
+    }
+
+    private string SetBootOrder(HmpArguments a)
+    {
+        var order = a.Text("bootdevice");
+        for (var i = 0; i < order.Length; i++)
+        {
+            if (order[i] is < 'a' or > 'p')
+                return $"Invalid boot device '{order[i]}'\n";
+            if (order.IndexOf(order[i]) < i)
+                return $"Boot device '{order[i]}' was given twice\n";
+        }
+
+        return _machine.TrySetBootOrder(order) ? $"boot device list now set to {order}\n" : "Error: no function defined to set boot device list for this architecture\n";
+    }
+
+    private string Dump(HmpArguments a)
+    {
+        var format = a.Has("zlib") ? "kdump-zlib" : a.Has("lzo") ? "kdump-lzo" : a.Has("snappy") ? "kdump-snappy" : a.Has("windmp") ? "win-dmp" : "elf";
+        var arguments = new JsonObject
+        {
+            ["paging"] = a.Has("paging"), ["detach"] = a.Has("detach"), ["protocol"] = "file:" + a.Text("filename"), ["format"] = format,
+        };
+        if (a.Has("begin"))
+            arguments["begin"] = a.Number("begin");
+        if (a.Has("length"))
+            arguments["length"] = a.Number("length");
+        _ = new DumpCommands(_machine, new DescriptorTable(static () => -1)).Table["dump-guest-memory"](new QmpArguments(arguments));
+        return "";
     }
 
     private string SetCpu(HmpArguments a)

@@ -12,6 +12,9 @@ internal sealed class HmpInfo(IMachineControl machine, HmpCommands monitor)
 {
     public IEnumerable<HmpCommand> Commands =>
     [
+        .. HmpAbsent.Infos,
+        new("dump", "", "", "", "Display the latest dump status", _ => machine.Dump.Status == "active"
+            ? $"Status: active\nFinished: {100.0 * machine.Dump.Completed / Math.Max(1, machine.Dump.Total):F2} %\n" : $"Status: {machine.Dump.Status}\n"),
         new("balloon", "", "", "", "show balloon information", static _ => "Error: No balloon device has been activated\n"),
         new("block", "", "nodes:-n,verbose:-v,device:B?", "[-n] [-v] [device]", "show info of one block device or all block devices (-n: show named nodes; -v: show details)",
             a => HmpBlock.Show(machine, a.OptionalText("device"), a.Has("nodes"), a.Has("verbose"))),
@@ -63,7 +66,7 @@ internal sealed class HmpInfo(IMachineControl machine, HmpCommands monitor)
         new("usernet", "", "", "", "show user network stack connection states", _ => machine.Networks?.DescribeUser() ?? ""),
         new("uuid", "", "", "", "show the current VM UUID", _ => $"{machine.Uuid}\n"),
         new("version", "", "", "", "show the version of QEMU", static _ => $"{Product.QemuMajor}.{Product.QemuMinor}.{Product.QemuMicro} (Dromaius {Product.Version})\n"),
-        new("vnc", "", "", "", "show the vnc server status", static _ => "Server: disabled\n"),
+        new("vnc", "", "", "", "show the vnc server status", static _ => "None\n"),
     ];
 
     public static string GetProperty(IMachineControl machine, string path, string name)

@@ -1,5 +1,6 @@
 using System.Text.Json.Nodes;
 using Dromaius.Block;
+using Dromaius.Block.Jobs;
 using Dromaius.Control.Qmp;
 
 namespace Dromaius.Control.Hmp;
@@ -8,13 +9,14 @@ namespace Dromaius.Control.Hmp;
 internal sealed class HmpJobs
 {
     private readonly IMachineControl _machine;
-    private readonly Dictionary<string, Func<QmpArguments, JsonNode?>> _jobs, _images;
+    private readonly Dictionary<string, Func<QmpArguments, JsonNode?>> _jobs, _images, _nodes;
 
     public HmpJobs(IMachineControl machine)
     {
         _machine = machine;
         _jobs = new JobCommands(machine).Table;
         _images = new BlockCommands(machine).Table;
+        _nodes = new NodeCommands(machine).Table;
     }
 
     public IEnumerable<HmpCommand> Commands =>
@@ -26,6 +28,26 @@ internal sealed class HmpJobs
         new("block_job_resume", "", "device:B", "device", "resume a paused background block operation", a => Job("block-job-resume", a, [])),
         new("block_job_set_speed", "", "device:B,speed:o", "device speed", "set maximum speed for a background block operation",
             a => Job("block-job-set-speed", a, new() { ["speed"] = (long)a.Number("speed") })),
+        new("commit", "", "device:B", "device|all", "commit changes to the disk images (if -snapshot is used) or backing files", a => Commit(a.Text("device"))),
+        new("qemu-io", "", "qdev:-d,device:B,command:s", "[-d] [device] \"[command]\"", "run a qemu-io command on a block device", a =>
+        {
+            var name = a.Text("device");
+            var image = (a.Has("qdev") ? BlockCommands.FindBackend(_machine, name).Node : _machine.Blocks?.FindNode(name))
+                ?? throw QmpErrorException.Generic($"Cannot find device='' nor node-name='{name}'");
+            _machine.ExerciseImage(image, a.Text("command"));
+            return "";
+        }),
+        new("snapshot_blkdev_internal", "", "device:B,name:s", "device name",
+            "take an internal snapshot of device.\n\t\t\tThe format of the image used by device must\n\t\t\tsupport it, such as qcow2.\n\t\t\t",
+            a => Do(_nodes["blockdev-snapshot-internal-sync"], new() { ["device"] = a.Text("device"), ["name"] = a.Text("name") })),
+        new("snapshot_delete_blkdev_internal", "", "device:B,name:s,id:s?", "device name [id]",
+            "delete an internal snapshot of device.\n\t\t\tIf id is specified, qemu will try delete\n\t\t\tthe snapshot matching both id and name.", a =>
+            {
+                var arguments = new JsonObject { ["device"] = a.Text("device"), ["name"] = a.Text("name") };
+                if (a.OptionalText("id") is { } id)
+                    arguments["id"] = id;
+                return Do(_nodes["blockdev-snapshot-delete-internal-sync"], arguments);
+            }),
         new("block_resize", "", "device:B,size:o", "device size", "resize a block image",
             a => Do(_images["block_resize"], new() { ["device"] = a.Text("device"), ["size"] = (long)a.Number("size") })),
         new("block_stream", "", "device:B,speed:o?,base:s?", "device [speed [base]]", "copy data from a backing file into a block device", a =>
@@ -57,6 +79,37 @@ internal sealed class HmpJobs
             });
         }),
     ];
+
+    /// <summary>Brings what the top images hold into their backing files, at once.</summary>
+    private string Commit(string device)
+    {
+        var blocks = _machine.Blocks;
+        if (device != "all" && blocks?.FindBackend(device) == null)
+            return $"Device '{device}' not found\n";
+        foreach (var backend in blocks?.Backends.Values.ToList() ?? [])
+        {
+            if ((device != "all" && backend.Id != device) || backend.Node == null)
+                continue;
+            if (backend.Node is not { Backing: { } below } top)
+            {
+                if (device != "all")
+                    return $"'commit' error for '{device}': Operation not supported\n";
+                continue;
+            }
+
+            try
+            {
+                backend.Drain();
+                ImageCommit.Run(top, below);
+            }
+            catch (BlockException e)
+            {
+                return $"'commit' error for '{backend.Id}': {e.Message}\n";
+            }
+        }
+
+        return "";
+    }
 
     private static JsonObject Copy(HmpArguments a)
     {

@@ -1,6 +1,8 @@
 using System.Text;
 using System.Text.Json.Nodes;
 using Dromaius.Core.Chardev;
+using Dromaius.Core.Errors;
+using Dromaius.Core.Options;
 
 namespace Dromaius.Control.Qmp;
 
@@ -15,6 +17,14 @@ internal sealed class CharacterCommands
         struct YankInstance = type: YankInstanceType, id?: str
         command query-chardev -> [ChardevInfo]
         command query-chardev-backends -> [ChardevBackendInfo]
+        struct ChardevReturn = pty?: str
+        struct ChardevBackend = type: str, data: any
+        command chardev-add(id: str, backend: ChardevBackend) -> ChardevReturn
+        command chardev-change(id: str, backend: ChardevBackend) -> ChardevReturn
+        command chardev-remove(id: str)
+        command chardev-send-break(id: str)
+        oob command yank(instances: [YankInstance])
+        event VSERPORT_CHANGE(id: str, open: bool)
         command ringbuf-read(device: str, size: int, format?: DataFormat) -> str
         command ringbuf-write(device: str, data: str, format?: DataFormat)
         oob command query-yank -> [YankInstance]
@@ -29,6 +39,11 @@ internal sealed class CharacterCommands
         {
             ["query-chardev"] = _ => List(),
             ["query-chardev-backends"] = static _ => new JsonArray([.. CharBackendFactory.Types.Select(static t => (JsonNode)new JsonObject { ["name"] = t })]),
+            ["chardev-add"] = Add,
+            ["chardev-change"] = a => Made(Factory.Change(a.Text("id"), TypeOf(a, out var options), options)),
+            ["chardev-remove"] = a => QmpCommands.Do(() => Factory.Remove(a.Text("id"))),
+            ["chardev-send-break"] = a => QmpCommands.Do(() => SendBreak(machine, a.Text("id"))),
+            ["yank"] = static a => a.Array("instances").Count == 0 ? null : throw QmpErrorException.DeviceNotFound("instance"),
             ["ringbuf-read"] = Read,
             ["ringbuf-write"] = Write,
             ["query-yank"] = _ => new JsonArray([.. machine.Chardevs.Where(static c => c.Value is SocketBackend)
@@ -37,6 +52,92 @@ internal sealed class CharacterCommands
     }
 
     public Dictionary<string, Func<QmpArguments, JsonNode?>> Table { get; }
+
+    private CharBackendFactory Factory => _machine.ChardevFactory ?? throw QmpErrorException.Generic("the machine takes no character devices");
+
+    private JsonObject Add(QmpArguments a)
+    {
+        var id = a.Text("id");
+        var type = TypeOf(a, out var options);
+        if (_machine.Chardevs.ContainsKey(id))
+            throw QmpErrorException.Generic($"Chardev with id '{id}' already exists");
+        try
+        {
+            return Made(Factory.Add(id, type, options));
+        }
+        catch (UserErrorException e)
+        {
+            throw QmpErrorException.Generic($"Failed to add chardev '{id}': {e.Message}");
+        }
+    }
+
+    public static void SendBreak(IMachineControl machine, string id)
+    {
+        if (!machine.Chardevs.TryGetValue(id, out var backend))
+            throw QmpErrorException.Generic($"Chardev '{id}' not found");
+        backend.Sink?.OnEvent(CharEvent.Break);
+    }
+
+    private static JsonObject Made(string? terminal) => terminal == null ? [] : new JsonObject { ["pty"] = terminal };
+
+    /// <summary>The type of a backend, and its members as options of the command line.</summary>
+    private static string TypeOf(QmpArguments a, out OptionList options)
+    {
+        var backend = (JsonObject)a.Values["backend"]!;
+        var type = (string)backend["type"]!;
+        if (!CharBackendFactory.Types.Contains(type))
+            throw QmpErrorException.Generic($"Parameter 'type' does not accept value '{type}'");
+        options = OptionList.Parse("");
+        if (backend["data"] is not JsonObject data)
+            throw QmpErrorException.Generic("Invalid parameter type for 'backend.data', expected: object");
+        foreach (var (name, value) in data)
+        {
+            switch (name)
+            {
+                case "addr" or "remote" when value is JsonObject address:
+                    AddAddress(options, address, "", "");
+                    break;
+                case "local" when value is JsonObject address:
+                    AddAddress(options, address, "localaddr", "localport");
+                    break;
+                case "out" or "device":
+                    options.Add("path", TextOf(value));
+                    break;
+                case "in":
+                    options.Add("input-path", TextOf(value));
+                    break;
+                default:
+                    options.Add(name, TextOf(value));
+                    break;
+            }
+        }
+
+        // Clients of the protocol mean a server unless they say otherwise, and never wait for it.
+        if (type == "socket" && !options.Has("server"))
+            options.Add("server", "on");
+        if (type == "socket" && options.Take("server") == "on" && !options.Has("wait"))
+            options.Add("wait", "off");
+        return type;
+    }
+
+    private static void AddAddress(OptionList options, JsonObject address, string hostKey, string portKey)
+    {
+        if (address["data"] is not JsonObject data)
+            throw QmpErrorException.Generic("Parameter 'backend.data.addr.data' is missing");
+        foreach (var (name, value) in data)
+        {
+            options.Add(name switch
+            {
+                "host" when hostKey.Length > 0 => hostKey,
+                "port" when portKey.Length > 0 => portKey,
+                "str" => "fd",
+                _ => name,
+            }, TextOf(value));
+        }
+    }
+
+    private static string TextOf(JsonNode? value) =>
+        value is JsonValue v && v.TryGetValue<bool>(out var flag) ? flag ? "on" : "off" : value?.ToString() ?? "";
 
     private JsonArray List() => new([.. _machine.Chardevs.Select(static c => (JsonNode)new JsonObject
     {

@@ -24,6 +24,7 @@ public sealed class QmpCommands
         Add(JobCommands.Schema, jobs);
         var bitmaps = new BitmapCommands(machine);
         Add(BitmapCommands.Schema, bitmaps.Table);
+        Add(NodeCommands.Schema, new NodeCommands(machine).Table);
         Add(ExportCommands.Schema, new ExportCommands(machine).Table);
         Add(TransactionCommand.Schema, new TransactionCommand(machine, images, jobs, bitmaps).Table);
         Add(CharacterCommands.Schema, new CharacterCommands(machine).Table);

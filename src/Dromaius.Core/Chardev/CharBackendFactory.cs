@@ -8,7 +8,7 @@ namespace Dromaius.Core.Chardev;
 /// Makes the character backends of a machine from <c>-chardev</c> options and from the short forms of <c>-serial</c>,
 /// <c>-monitor</c>, <c>-debugcon</c>... and keeps them by id.
 /// </summary>
-public sealed class CharBackendFactory : IDisposable
+public sealed partial class CharBackendFactory : IDisposable
 {
     /// <summary>The types, as <c>-chardev help</c> lists them.</summary>
     public static readonly string[] Types =
@@ -21,6 +21,7 @@ public sealed class CharBackendFactory : IDisposable
     private readonly Dictionary<string, ICharBackend> _backends = [];
     private readonly Dictionary<string, MuxBackend> _muxes = [];
     private readonly HashSet<string> _users = [];
+    private readonly Dictionary<string, CharPort> _ports = [];
     private bool _stdioTaken;
 
     /// <param name="loop">Runs the input.</param>
@@ -48,10 +49,17 @@ public sealed class CharBackendFactory : IDisposable
         foreach (var (id, backend) in _backends)
         {
             if (!_users.Contains(id))
-                result.Add(id, _muxes.TryGetValue(id, out var mux) ? mux.CreateFrontend() : backend);
+                result.Add(id, _muxes.TryGetValue(id, out var mux) ? mux.CreateFrontend() : Port(id, backend));
         }
 
         return result;
+    }
+
+    private CharPort Port(string id, ICharBackend backend)
+    {
+        if (!_ports.TryGetValue(id, out var port))
+            _ports[id] = port = new CharPort(backend);
+        return port;
     }
 
     /// <summary>Makes one from <c>-chardev</c>'s argument.</summary>
@@ -111,7 +119,7 @@ public sealed class CharBackendFactory : IDisposable
             throw new UserErrorException($"chardev \"{id}\" not found{NearestNames.Hint(id, _backends.Keys)}");
         if (!_users.Add(id))
             throw new UserErrorException($"Device '{id}' is in use");
-        return backend;
+        return Port(id, backend);
     }
 
     public void Dispose()

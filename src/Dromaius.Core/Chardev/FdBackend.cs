@@ -95,7 +95,7 @@ public sealed class FileBackend : FdBackend
         StartReading();
     }
 
-    public override string Description => $"file:{_path}";
+    public override string Description => "file";
 }
 
 /// <summary>A pair of named pipes <c>path.in</c> and <c>path.out</c>, or one file for both.</summary>
@@ -110,7 +110,7 @@ public sealed class PipeBackend : FdBackend
         StartReading();
     }
 
-    public override string Description => $"pipe:{_path}";
+    public override string Description => "pipe";
 
     public static PipeBackend Open(EventLoop loop, string id, string path)
     {
@@ -138,7 +138,7 @@ public sealed class DeviceBackend : FdBackend
         StartReading();
     }
 
-    public override string Description => $"serial:{_path}";
+    public override string Description => "serial";
 
     public static DeviceBackend Open(EventLoop loop, string id, string path)
     {
