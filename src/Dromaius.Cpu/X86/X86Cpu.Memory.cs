@@ -41,14 +41,15 @@ public sealed unsafe partial class X86Cpu : ITlbOwner
 
     bool ITlbOwner.BeforeCodeWrite(RamBlock ram, ulong offset, int length)
     {
-        if (!_mayWriteOwnCode && _engine is { } engine
-            && engine.WouldHit(ram, offset, length, State->Rip, State->CodeBase))
+        if (_engine is not { } engine || !engine.MayHit(ram, offset, length))
+            return true;
+        if (!_mayWriteOwnCode && engine.WouldHit(ram, offset, length, State->Rip, State->CodeBase))
         {
             State->Engine.ExitReason = ExitReason.SingleInsn;
             return false;
         }
 
-        _engine?.InvalidateRange(ram, offset, (ulong)length);
+        engine.InvalidateRange(ram, offset, (ulong)length);
         return true;
     }
 

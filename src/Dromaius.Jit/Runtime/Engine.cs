@@ -107,7 +107,7 @@ public sealed unsafe class Engine : IDisposable
 {
     private readonly Lock _gate = new();
     private readonly Dictionary<UnitKey, Unit> _units = [];
-    private readonly Dictionary<nint, List<Unit>> _pages = [];
+    private readonly Dictionary<nint, CodePage> _pages = [];
     private readonly List<Unit?> _byId = [];
     private readonly List<(Unit From, int Slot)>[] _pageLinks = [[], []];
     private readonly List<IEngineClient> _clients = [];
@@ -248,7 +248,7 @@ public sealed unsafe class Engine : IDisposable
     {
         lock (_gate)
         {
-            PageList(ram, offset);
+            PageOf(ram, offset);
             return _codeVersion;
         }
     }
@@ -303,27 +303,25 @@ public sealed unsafe class Engine : IDisposable
         _byId.Add(unit);
         _units[key] = unit;
         _perfMap?.Add(code.Code, code.Length, key.CodeBase + key.Pc);
-        AddToPage(unit, unit.Ram, offset);
+        PageOf(unit.Ram, offset).Add(unit);
         if (unit.Ram2 != null)
-            AddToPage(unit, unit.Ram2, unit.Offset2);
+            PageOf(unit.Ram2, unit.Offset2).Add(unit);
         return unit;
     }
 
-    private void AddToPage(Unit unit, RamBlock ram, ulong offset) => PageList(ram, offset).Add(unit);
-
-    private List<Unit> PageList(RamBlock ram, ulong offset)
+    private CodePage PageOf(RamBlock ram, ulong offset)
     {
         var page = (nint)(ram.Base + (offset & ~0xFFFUL));
-        if (!_pages.TryGetValue(page, out var list))
+        if (!_pages.TryGetValue(page, out var code))
         {
-            _pages[page] = list = [];
+            _pages[page] = code = new CodePage(ram, offset & ~0xFFFUL);
             ram.CodeWritten ??= InvalidateRange;
             ram.SetFlag(offset >> 12, PageFlags.Code);
             foreach (var c in _clients)
                 c.WatchPage((byte*)page);
         }
 
-        return list;
+        return code;
     }
 
     // Links.
@@ -416,29 +414,36 @@ public sealed unsafe class Engine : IDisposable
 
     // Invalidation.
 
+    /// <summary>
+    /// Whether bytes within one page may belong to units, for a store to a page with code: most go to data and stacks beside it.
+    /// What is being translated meanwhile is translated again.
+    /// </summary>
+    public bool MayHit(RamBlock ram, ulong offset, int length)
+    {
+        lock (_gate)
+        {
+            _codeVersion++;
+            return !_pages.TryGetValue((nint)(ram.Base + (offset & ~0xFFFUL)), out var page) || page.Units.Count == 0
+                || page.MayHold((int)(offset & 0xFFF), length);
+        }
+    }
+
     /// <summary>Whether a running unit that holds an address would be hit by a store.</summary>
     public bool WouldHit(RamBlock ram, ulong offset, int length, ulong pc, ulong codeBase)
     {
         lock (_gate)
         {
-            if (!_pages.TryGetValue((nint)(ram.Base + (offset & ~0xFFFUL)), out var list))
+            if (!_pages.TryGetValue((nint)(ram.Base + (offset & ~0xFFFUL)), out var page))
                 return false;
-            foreach (var u in list)
+            foreach (var u in page.Units)
             {
-                if (Overlaps(u, ram, offset, (ulong)length) && u.Key.CodeBase == codeBase
+                if (CodePage.Overlaps(u, ram, offset, (ulong)length) && u.Key.CodeBase == codeBase
                     && pc - u.First < (ulong)u.Length)
                     return true;
             }
 
             return false;
         }
-    }
-
-    private static bool Overlaps(Unit u, RamBlock ram, ulong offset, ulong length)
-    {
-        var first = (ulong)(u.WatchLength - u.Length2);
-        return (u.Ram == ram && offset < u.Offset + first && u.Offset < offset + length)
-            || (u.Ram2 == ram && offset < u.Offset2 + (ulong)u.Length2 && u.Offset2 < offset + length);
     }
 
     /// <summary>Forgets one unit.</summary>
@@ -457,19 +462,24 @@ public sealed unsafe class Engine : IDisposable
         lock (_gate)
         {
             _codeVersion++;
-            var page = (nint)(ram.Base + (offset & ~0xFFFUL));
-            if (!_pages.TryGetValue(page, out var list) || list.Count == 0)
+            var key = (nint)(ram.Base + (offset & ~0xFFFUL));
+            if (!_pages.TryGetValue(key, out var page) || page.Units.Count == 0)
             {
-                _pages.Remove(page);
+                _pages.Remove(key);
                 ram.ClearFlag(offset >> 12, PageFlags.Code);
                 return;
             }
 
-            for (var i = list.Count - 1; i >= 0; i--)
+            if (!page.MayHold((int)(offset & 0xFFF), (int)length))
+                return;
+            // A unit with both of its ends in this page is listed twice and goes twice.
+            for (var i = page.Units.Count - 1; i >= 0; i = Math.Min(i, page.Units.Count) - 1)
             {
-                if (Overlaps(list[i], ram, offset, length))
-                    Forget(list[i]);
+                if (CodePage.Overlaps(page.Units[i], ram, offset, length))
+                    Forget(page.Units[i]);
             }
+
+            page.Recount();
         }
     }
 
@@ -492,13 +502,13 @@ public sealed unsafe class Engine : IDisposable
 
     private void RemoveFromPage(Unit unit, RamBlock ram, ulong offset)
     {
-        var page = (nint)(ram.Base + (offset & ~0xFFFUL));
-        if (!_pages.TryGetValue(page, out var list))
+        var key = (nint)(ram.Base + (offset & ~0xFFFUL));
+        if (!_pages.TryGetValue(key, out var page))
             return;
-        list.Remove(unit);
-        if (list.Count == 0)
+        page.Units.Remove(unit);
+        if (page.Units.Count == 0)
         {
-            _pages.Remove(page);
+            _pages.Remove(key);
             ram.ClearFlag(offset >> 12, PageFlags.Code);
         }
     }
