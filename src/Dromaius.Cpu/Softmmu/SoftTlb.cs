@@ -559,6 +559,8 @@ public sealed unsafe class SoftTlb : IDisposable
             return false;
         if ((ram.Flags[page] & (byte)PageFlags.DisplayClean) != 0)
             ram.ClearFlag(page, PageFlags.DisplayClean);
+        if (ram.Flags[page] != 0)
+            return true;
         lock (_gate)
         {
             if (ram.Flags[page] == 0 && (e->Read & TlbEntry.NotDirty) == 0)
