@@ -60,6 +60,14 @@ public class InputTests
         Mode(0x47);
         Command(0x20);
         Assert.Equal([0x47], Drain());
+        Mode(0x43);
+        Command(0xAA);
+        Assert.Equal([0x55], Drain());
+        Command(0x20);
+        Assert.Equal([0x43], Drain());
+        Assert.Equal(4, _controller.CommandPort.In(0) & 4);
+        Command(0xD0);
+        Assert.Equal([0xCF], Drain());
         Command(0xD3, 0x5A);
         Assert.Equal(0x21, _controller.CommandPort.In(0) & 0x21);
         Assert.Equal([0x5A], Drain());

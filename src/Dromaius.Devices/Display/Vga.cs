@@ -138,6 +138,8 @@ public partial class Vga : Device
             case AttributeData:
                 var index = _attributeIndex & 0x1F;
                 return index < _attribute.Length ? _attribute[index] : (byte)0;
+            case MiscWrite: // input status 0: no switch sensed, no interrupt
+                return 0;
             case Enable:
                 return (byte)(_enabled ? 1 : 0);
             case SequencerIndex:

@@ -14,11 +14,11 @@ public sealed class I8042 : Device
         StatusAuxiliary = 0x20;
 
     // Command byte (RAM location 0).
-    private const byte ModeKeyboardIrq = 0x01, ModeAuxIrq = 0x02, ModeSystem = 0x04, ModeKeyboardOff = 0x10, ModeAuxOff = 0x20,
+    private const byte ModeKeyboardIrq = 0x01, ModeAuxIrq = 0x02, ModeKeyboardOff = 0x10, ModeAuxOff = 0x20,
         ModeTranslate = 0x40;
 
     // Output port.
-    private const byte OutNoReset = 0x01, OutA20 = 0x02, OutKeyboardFull = 0x10, OutAuxFull = 0x20, OutIdle = 0xC0;
+    private const byte OutNoReset = 0x01, OutA20 = 0x02, OutKeyboardFull = 0x10, OutAuxFull = 0x20, OutIdle = 0xCC;
 
     private enum Source
     {
@@ -32,6 +32,7 @@ public sealed class I8042 : Device
     private Source _full;      // who filled the output buffer
     private byte _output;
     private bool _lastWasCommand;
+    private bool _selfTested;
     private byte _command;     // waits for its data byte
     private byte _outputPort;
     private bool _breakPrefix; // translation saw F0h
@@ -73,7 +74,7 @@ public sealed class I8042 : Device
         | (_full != Source.None ? StatusOutputFull : 0)
         | (_full == Source.Auxiliary ? StatusAuxiliary : 0)
         | (_lastWasCommand ? StatusCommand : 0)
-        | (Mode & ModeSystem));
+        | (_selfTested ? StatusSystem : 0));
 
     private byte OutputPort => (byte)(_outputPort
         | (_full is Source.Keyboard or Source.Controller ? OutKeyboardFull : 0)
@@ -89,6 +90,7 @@ public sealed class I8042 : Device
         _full = Source.None;
         _output = 0;
         _lastWasCommand = false;
+        _selfTested = false;
         _command = 0;
         _breakPrefix = false;
         _outputPort = OutIdle | OutNoReset | OutA20;
@@ -211,11 +213,12 @@ public sealed class I8042 : Device
         Fetch();
     }
 
+    /// <summary>Leaves the command byte, as QEMU's does: systems that test it take for granted that both ports go on.</summary>
     private void SelfTest()
     {
         _answers.Clear();
         _full = Source.None;
-        _ram[0] = (byte)(ModeSystem | ModeKeyboardOff | ModeAuxOff | (Mode & (ModeTranslate | ModeKeyboardIrq | ModeAuxIrq)));
+        _selfTested = true;
         Answer(0x55);
     }
 

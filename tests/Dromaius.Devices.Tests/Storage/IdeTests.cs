@@ -291,6 +291,9 @@ public sealed class IdeTests : IDisposable
         Assert.Equal(0, Status());
         _bench.Out8(Command + 7, 0xEC);
         Assert.Equal(0, Status());
+        // Which device was chosen shows all the same.
+        _bench.Out8(Command + 6, 0xB0);
+        Assert.Equal(0xB0, _bench.In8(Command + 6));
     }
 
     private byte[] Packet(byte[] cdb, int limit, int most, bool expectError = false)

@@ -95,6 +95,9 @@ public sealed class IdeChannel : Device, IAtaTransport
             return device?.PioRead(size) ?? 0;
         if (offset == 7)
             return ReadStatus(acknowledge: true);
+        // For one that is not there the other shows which was chosen.
+        if (offset == 6)
+            device ??= _devices[_selected ^ 1];
         return device?.ReadRegister((int)offset, (_control & ControlHob) != 0) ?? 0;
     }
 
