@@ -51,10 +51,7 @@ internal static class HmpBlock
         if (backend.DeviceName is { Length: > 0 } deviceName)
             text.Append($"    Attached to:      {deviceName}\n");
         if (backend.IsRemovable)
-        {
-            text.Append($"    Removable device: {(backend.IsTrayLocked ? "" : "not ")}locked");
-            text.Append(backend.HasTray ? $", tray {(backend.IsTrayOpen ? "open" : "closed")}\n" : "\n");
-        }
+            text.Append($"    Removable device: {(backend.IsTrayLocked ? "" : "not ")}locked, tray {(backend.IsTrayOpen ? "open" : "closed")}\n");
 
         if (backend.Node != null)
             AppendImage(text, backend.Node, backend.WriteCache, verbose);
