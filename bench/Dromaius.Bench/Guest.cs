@@ -10,7 +10,16 @@ internal static class Guest
 
     /// <summary>Runs the programs; each result goes to the receiver as it arrives. The boot's time is of that name.</summary>
     public static void Run(
-        string emulator, string kernel, string initrd, string cpu, int processors, IEnumerable<string> programs, Results results, string name)
+        string emulator, string kernel, string initrd, string cpu, int processors, IEnumerable<string> programs, Results results, string name) =>
+        Run(emulator, kernel, initrd, cpu, processors, $"session=bench programs=\"{string.Join(' ', programs)}\"", [], results, name);
+
+    /// <summary>Measures the disks of a guest.</summary>
+    public static void RunDisks(string emulator, string kernel, string initrd, string cpu, Disks disks, Results results, string name) =>
+        Run(emulator, kernel, initrd, cpu, 1, "session=run run=\"sh /bench/load; /bench/disk /dev/vda raw; /bench/disk /dev/vdb qcow2\"",
+            ["-drive", $"file={disks.Raw},format=raw,if=virtio", "-drive", $"file={disks.Qcow2},format=qcow2,if=virtio"], results, name, isBoot: false);
+
+    private static void Run(
+        string emulator, string kernel, string initrd, string cpu, int processors, string session, string[] further, Results results, string name, bool isBoot = true)
     {
         var start = new ProcessStartInfo(emulator)
         {
@@ -21,7 +30,7 @@ internal static class Guest
         [
             "-accel", "tcg", "-display", "none", "-serial", "stdio", "-net", "none", "-no-reboot", "-m", "512", "-smp", $"{processors}",
             "-cpu", cpu, "-kernel", kernel, "-initrd", initrd,
-            "-append", $"console=ttyS0 quiet panic=-1 session=bench programs=\"{string.Join(' ', programs)}\"",
+            "-append", $"console=ttyS0 quiet panic=-1 {session}", .. further,
         ])
             start.ArgumentList.Add(argument);
 
@@ -39,7 +48,7 @@ internal static class Guest
                 booted = true;
                 Console.Error.WriteLine($"  userland after {watch.Elapsed.TotalSeconds:0.0} s");
                 // The other guests differ in their initial RAM disk and their processors.
-                if (initrd.EndsWith(".gz", StringComparison.Ordinal) && processors == 1)
+                if (isBoot && initrd.EndsWith(".gz", StringComparison.Ordinal) && processors == 1)
                     results.Add(name, Results.Boot, watch.Elapsed.TotalNanoseconds, null);
             }
 

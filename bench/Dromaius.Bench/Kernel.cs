@@ -9,6 +9,7 @@ internal enum Group
     FloatingPoint,
     System,
     Programs,
+    Disks,
 }
 
 /// <summary>The guests that kernels run in.</summary>
@@ -22,6 +23,9 @@ internal enum GuestKind
 
     /// <summary>One processor, with Debian's programs.</summary>
     Programs,
+
+    /// <summary>One processor and two virtio disks, a raw image and a qcow2 one.</summary>
+    Disks,
 }
 
 /// <summary>One line of the table: a program that measures itself.</summary>
@@ -29,6 +33,8 @@ internal sealed record Kernel(string Name, Group Group, string What, GuestKind G
 {
     /// <summary>The program that measures the same work by one thread and by two.</summary>
     public const string Scaling = "scaling", ScalingOne = "scaling_one", ScalingTwo = "scaling_two";
+
+    public const string Convert = "convert";
 
     public static readonly Kernel[] All =
     [
@@ -68,6 +74,20 @@ internal sealed record Kernel(string Name, Group Group, string What, GuestKind G
         new("python3", Group.Programs, "objects, regular expressions, big numbers", GuestKind.Programs),
         new("gcc", Group.Programs, "compile `-O2` and link lz.c", GuestKind.Programs),
         new("sqlite3", Group.Programs, "40000 rows, index, joins", GuestKind.Programs),
+        .. Disks("raw"), .. Disks("qcow2"),
+        new(Convert, Group.Disks, "`convert` of 256 MiB, raw to qcow2, on the host", GuestKind.Disks),
+    ];
+
+    /// <summary>What is measured of one disk; the guest's program prints them all.</summary>
+    private static IEnumerable<Kernel> Disks(string format) =>
+    [
+        new(format + "_allocate", Group.Disks, $"virtio, {format}: 256 MiB written in order, 1 MiB each, nothing there before", GuestKind.Disks),
+        new(format + "_write", Group.Disks, "the same again", GuestKind.Disks),
+        new(format + "_read", Group.Disks, "read in order", GuestKind.Disks),
+        new(format + "_write_4k", Group.Disks, "4000 blocks of 4 KiB at random, one at a time", GuestKind.Disks),
+        new(format + "_read_4k", Group.Disks, "the same, read", GuestKind.Disks),
+        new(format + "_write_4k_8", Group.Disks, "16000 blocks by eight threads", GuestKind.Disks),
+        new(format + "_read_4k_8", Group.Disks, "the same, read", GuestKind.Disks),
     ];
 
     public static string Title(Group group) => group switch

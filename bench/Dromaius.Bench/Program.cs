@@ -3,7 +3,7 @@ using System.Globalization;
 using Dromaius.Bench;
 
 // Arguments: dromaius=PATH qemu=PATH kernel=PATH initrd=PATH programs-initrd=PATH native=FOLDER tree=FOLDER runs=N
-//            [kernels=NAMES] [cpu=MODEL] [output=FILE] [compiler=VERSION]
+//            disks-initrd=PATH qemu-img=PATH folder=PATH [kernels=NAMES] [cpu=MODEL] [output=FILE] [compiler=VERSION]
 var options = args.Select(static a => a.Split('=', 2)).ToDictionary(static p => p[0], static p => p[1]);
 var runs = int.Parse(options["runs"], CultureInfo.InvariantCulture);
 var cpu = options.GetValueOrDefault("cpu", "max");
@@ -31,7 +31,12 @@ for (var run = 1; run <= runs; run++)
             var programs = Kernel.Programs(guest, names);
             if (programs.Count == 0)
                 continue;
-            if (machine == "native")
+            if (guest == GuestKind.Disks)
+            {
+                if (machine != "native")
+                    RunDisks(machine, programs);
+            }
+            else if (machine == "native")
                 RunNative(guest, programs);
             else
                 RunGuest(machine, guest, programs);
@@ -61,6 +66,18 @@ void RunNative(GuestKind guest, List<string> programs)
         foreach (var line in Command.Output(Path.Combine(root == null ? options["native"] : root + "/bench", program), [], root))
             results.AddLine("native", line);
     }
+}
+
+void RunDisks(string machine, List<string> programs)
+{
+    using var disks = new Disks(options["folder"], options["qemu-img"]);
+    if (programs.Any(static p => p != Kernel.Convert))
+        Guest.RunDisks(options[machine], options["kernel"], options["disks-initrd"], cpu, disks, results, machine);
+    if (!programs.Contains(Kernel.Convert))
+        return;
+    // The image tool is the emulator by another name.
+    string[] tool = machine == "qemu" ? [options["qemu-img"]] : [options["dromaius"], "img"];
+    results.Add(machine, Kernel.Convert, disks.Convert(tool).TotalNanoseconds, null);
 }
 
 void RunGuest(string machine, GuestKind guest, List<string> programs) =>

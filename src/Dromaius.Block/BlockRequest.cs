@@ -11,7 +11,7 @@ public enum BlockOperation
 
 /// <summary>
 /// One transfer of a device. The device owns it and may use it again once <see cref="Completed"/> was called, which happens
-/// on the event loop under the machine lock.
+/// under the machine lock, on the event loop or an I/O thread.
 /// </summary>
 public sealed class BlockRequest
 {

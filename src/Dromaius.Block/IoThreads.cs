@@ -1,5 +1,3 @@
-using System.Collections.Concurrent;
-
 namespace Dromaius.Block;
 
 /// <summary>
@@ -7,44 +5,55 @@ namespace Dromaius.Block;
 /// </summary>
 public static class IoThreads
 {
-    private const int MaxThreads = 64;
-    private static readonly BlockingCollection<Action> Work = [];
-    private static int s_threads, s_busy;
+    private const int MaxThreads = 64, IdleMilliseconds = 10_000;
+    private static readonly object Gate = new();
+    private static readonly Queue<Action> Work = new();
+    private static int s_threads, s_idle;
 
     /// <summary>Runs an action on one of them, soon.</summary>
     public static void Run(Action action)
     {
-        // A thread that is about to wait counts as free; at worst one too many is started.
-        var queued = Interlocked.Increment(ref s_busy);
-        Work.Add(action);
-        if (queued > Volatile.Read(ref s_threads) && Volatile.Read(ref s_threads) < MaxThreads)
+        lock (Gate)
         {
-            _ = Interlocked.Increment(ref s_threads);
-            new Thread(Serve, 512 << 10) { IsBackground = true, Name = "block I/O" }.Start();
+            Work.Enqueue(action);
+            // A thread that was woken counts as idle until it runs: what is waiting counts against it.
+            if (s_idle >= Work.Count)
+            {
+                Monitor.Pulse(Gate);
+                return;
+            }
+
+            if (s_threads == MaxThreads)
+                return;
+            s_threads++;
         }
+
+        new Thread(Serve, 512 << 10) { IsBackground = true, Name = "block I/O" }.Start();
     }
 
     private static void Serve()
     {
-        while (true)
-        {
-            while (Work.TryTake(out var action, 10_000))
-            {
-                try
-                {
-                    action();
-                }
-                finally
-                {
-                    _ = Interlocked.Decrement(ref s_busy);
-                }
-            }
+        while (Next() is { } action)
+            action();
+    }
 
-            _ = Interlocked.Decrement(ref s_threads);
-            // Work that came in between must not wait for the next.
-            if (Work.Count == 0)
-                return;
-            _ = Interlocked.Increment(ref s_threads);
+    /// <summary>The next action; null when there was none for long.</summary>
+    private static Action? Next()
+    {
+        lock (Gate)
+        {
+            while (true)
+            {
+                if (Work.TryDequeue(out var action))
+                    return action;
+                s_idle++;
+                var woken = Monitor.Wait(Gate, IdleMilliseconds);
+                s_idle--;
+                if (woken || Work.Count > 0)
+                    continue;
+                s_threads--;
+                return null;
+            }
         }
     }
 }

@@ -33,6 +33,7 @@ internal sealed class X86Processors : IDisposable
             {
                 SmmMemory = smmMemory,
                 ApicId = (uint)topology.ApicId(i),
+                IsAlone = topology.Cpus == 1,
             };
             _cpus[i] = cpu;
             cpu.Apic = new LocalApic(bus, cpu, (uint)topology.ApicId(i), i == 0, machine.VirtualClock, () => cpu.Tsc,

@@ -13,7 +13,7 @@ public sealed class EventLoop
     private readonly List<HostClock> _clocks = [];
     private readonly WakeSignal _wake = new();
     private int _signalled;
-    private volatile bool _stop;
+    private volatile bool _stop, _isRunning;
 
     public EventLoop(Lock machineLock) => _machineLock = machineLock;
 
@@ -46,9 +46,13 @@ public sealed class EventLoop
         Wake();
     }
 
+    /// <summary>A thread runs it: what would be posted may as well be done by whoever holds the lock.</summary>
+    public bool IsRunning => _isRunning;
+
     /// <summary>Runs until <see cref="Stop"/>.</summary>
     public void Run()
     {
+        _isRunning = true;
         while (!_stop)
         {
             RunDue();

@@ -17,6 +17,7 @@ public sealed class VirtioBlock : VirtioDevice
     private const byte StatusOk = 0, StatusError = 1, StatusUnsupported = 2;
 
     private readonly BlockBackend _backend;
+    private readonly bool _writeCache;
     private readonly DiskGeometry _geometry;
     private readonly Stack<Request> _pool = new();
     private readonly HashSet<Request> _active = [];
@@ -31,6 +32,7 @@ public sealed class VirtioBlock : VirtioDevice
         : base(memory)
     {
         _backend = backend;
+        _writeCache = backend.WriteCache;
         _geometry = geometry;
         _queueSize = queueSize;
         for (var i = 0; i < queues; i++)
@@ -101,6 +103,8 @@ public sealed class VirtioBlock : VirtioDevice
         }
 
         _active.Clear();
+        // What a driver that knows no flushes asked for ends with it: firmware is one, the system after it is not.
+        _backend.WriteCache = _writeCache;
     }
 
     protected override void HandleQueue(Virtqueue queue)

@@ -156,12 +156,25 @@ public sealed unsafe partial class X86Cpu
         _ = Load(linear, 1);
     }
 
-    /// <summary>MWAIT returns at once, which the architecture allows; it only gives other threads a turn.</summary>
+    /// <summary>No other processor can write what MONITOR watches. Set by the board.</summary>
+    public bool IsAlone { get; set; }
+
+    /// <summary>
+    /// MWAIT halts a processor that is alone: only an interrupt can end its wait. Among others it returns at once, which the
+    /// architecture allows, and only gives other threads a turn.
+    /// </summary>
     internal void Mwait(ulong nextRip)
     {
         CheckMonitor();
         if ((uint)State->Gpr[1] > 1)
             throw Gp();
+        // Bit 0: interrupts end the wait even while they are masked, which HLT does not do.
+        if (IsAlone && (uint)State->Gpr[1] == 0)
+        {
+            Halt(nextRip);
+            return;
+        }
+
         State->Rip = nextRip;
         State->Engine.ExitReason = ExitReason.Reenter;
         Thread.Yield();
