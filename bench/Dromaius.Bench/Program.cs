@@ -76,7 +76,7 @@ void RunDisks(string machine, List<string> programs)
     if (!programs.Contains(Kernel.Convert))
         return;
     // The image tool is the emulator by another name.
-    string[] tool = machine == "qemu" ? [options["qemu-img"]] : [options["dromaius"], "img"];
+    string[] tool = machine == "qemu" ? [options["qemu-img"]] : [Path.Combine(Path.GetDirectoryName(options["dromaius"])!, "dromaius"), "img"];
     results.Add(machine, Kernel.Convert, disks.Convert(tool).TotalNanoseconds, null);
 }
 

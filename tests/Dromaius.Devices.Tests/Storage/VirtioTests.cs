@@ -127,6 +127,17 @@ public sealed class VirtioTests : IDisposable
         Assert.Equal("abc\0"u8.ToArray(), _bench.Ram.Span(Data, 4).ToArray());
     }
 
+    /// <summary>Firmware's drivers know no flushes; the system after them does.</summary>
+    [Fact]
+    public void TheWriteCacheComesBackWithTheNextDriver()
+    {
+        Assert.True(_block.Backend.WriteCache);
+        Start(0);
+        Assert.False(_block.Backend.WriteCache);
+        Start(1 << 9);
+        Assert.True(_block.Backend.WriteCache);
+    }
+
     [Fact]
     public void WriteZeroesAndDiscard()
     {
