@@ -258,6 +258,11 @@ public abstract class Machine : IDisposable
     /// <summary>Plugs a device in while the machine is on.</summary>
     public virtual void PlugDevice(DeviceOption option) => throw new UserErrorException($"Bus '{option.Name}' does not support hotplugging");
 
+    /// <summary>The guest set the real-time clock, so many seconds ahead. Raised under the machine lock.</summary>
+    public event Action<Device, long>? ClockSet;
+
+    protected void ReportClockSet(Device clock, long seconds) => ClockSet?.Invoke(clock, seconds);
+
     /// <summary>A device is gone that <see cref="UnplugDevice"/> was asked for. Raised under the machine lock.</summary>
     public event Action<Device>? DeviceDeleted;
 

@@ -1,4 +1,5 @@
 using System.Text;
+using System.Text.Json.Nodes;
 using Dromaius.Boards;
 using Dromaius.Consoles;
 using Dromaius.Core.Chardev;
@@ -21,6 +22,7 @@ internal sealed class FakeMachine : IMachineControl, IDisposable
 
     public DumpProgress Dump { get; } = new();
     public List<string> Calls { get; } = [];
+    public List<(string Name, JsonObject? Data)> Events { get; } = [];
     public string? Name => "test";
     public Guid Uuid => new("12345678-1234-1234-1234-123456789abc");
     public string Target => "x86_64";
@@ -35,6 +37,8 @@ internal sealed class FakeMachine : IMachineControl, IDisposable
     public event Action<MachineEvent>? Happened;
 
     public void Tell(MachineEvent e) => Happened?.Invoke(e);
+
+    public void RaiseEvent(string name, JsonObject? data) => Events.Add((name, data));
 
     public void Stop() => Calls.Add("stop");
 

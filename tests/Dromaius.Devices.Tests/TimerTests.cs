@@ -175,11 +175,18 @@ public class TimerTests
     public void SetHoldsTheCalendarAndFormatsAreHonoured()
     {
         var rtc = new Mc146818(_clock, new DateTime(2026, 2, 28, 13, 0, 0));
+        var offsets = new List<long>();
+        rtc.TimeSet = offsets.Add;
         Rtc(rtc, 11, 0x82);
         Rtc(rtc, 0, 0x30);
         _clock.Advance(5_000_000_000);
         Assert.Equal(0x30, Rtc(rtc, 0));
+        Assert.Empty(offsets);
         Rtc(rtc, 11, 0x02);
+        Assert.Equal([25], offsets);
+        Rtc(rtc, 4, 0x14);
+        Assert.Equal(3625, offsets[^1]);
+        Rtc(rtc, 4, 0x13);
         _clock.Advance(1_000_000_000);
         Assert.Equal(0x31, Rtc(rtc, 0));
         Rtc(rtc, 11, 0x04); // binary, 12 hours

@@ -100,6 +100,7 @@ public sealed partial class PcMachine : Machine
             Add(_rtc);
             IoRoot.Add(0x70, _rtc.Ports);
             _rtc.AlarmFired = () => _chipset.Acpi?.RtcAlarm();
+            _rtc.TimeSet = seconds => ReportClockSet(_rtc, seconds);
         }
 
         AddTimers();

@@ -84,6 +84,7 @@ internal static class SystemEmulator
             };
             StopOnDiskErrors(machine, blocks, control);
             machine.DeviceDeleted += control.ReportDeleted;
+            machine.ClockSet += new ClockEvents(control, machine.RealTimeClock).Report;
             CrashReport.Machine = control;
             networks.FilterChanged += nic => NetworkCommands.RaiseFilterChanged(control, nic);
             foreach (var (backend, isMachine, pretty) in consoles.Monitors)

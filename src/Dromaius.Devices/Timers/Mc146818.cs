@@ -30,6 +30,7 @@ public sealed class Mc146818 : Device
 
     private readonly Clock _clock;
     private readonly Timer _timer;
+    private readonly long _firstEpoch, _firstZero;
     private readonly byte[] _cmos = new byte[128];
     private byte _index;
 
@@ -52,6 +53,7 @@ public sealed class Mc146818 : Device
         Ports = MemoryRegion.Device("rtc", 2, Read, Write, 1, 1);
         _epoch = (now.Ticks - DateTime.UnixEpoch.Ticks) / TimeSpan.TicksPerSecond;
         _zero = clock.Now;
+        (_firstEpoch, _firstZero) = (_epoch, _zero);
         _synced = _zero;
         _periodicZero = _zero;
         _cmos[RegA] = 0x26; // 32.768 kHz crystal, 1.024 kHz rate: as firmware sets it
@@ -72,6 +74,9 @@ public sealed class Mc146818 : Device
 
     /// <summary>An alarm came while its interrupt is enabled (wakes the machine).</summary>
     public Action? AlarmFired { get; set; }
+
+    /// <summary>The guest set it: by how many seconds it now is before what it would show otherwise.</summary>
+    public Action<long>? TimeSet { get; set; }
 
     /// <summary>The date and time it shows.</summary>
     public DateTime Now => DateTime.UnixEpoch.AddSeconds(Math.Clamp(SecondAt(_clock.Now), -60_000_000_000, 250_000_000_000));
@@ -188,6 +193,7 @@ public sealed class Mc146818 : Device
                     LoadCalendar();
                     _zero = _clock.Now - fraction;
                     FindAlarm();
+                    NoteSet();
                 }
 
                 break;
@@ -216,6 +222,7 @@ public sealed class Mc146818 : Device
             LoadCalendar();
             // The first update follows half a second after the divider is released.
             _zero = _clock.Now - (wasReset ? Second / 2 : 0);
+            NoteSet();
         }
 
         FindAlarm();
@@ -245,10 +252,15 @@ public sealed class Mc146818 : Device
             _zero = _clock.Now - (IsRunning ? _stoppedFraction : 0);
             if (wasRunning)
                 _stoppedFraction = fraction;
+            else
+                NoteSet();
         }
 
         FindAlarm();
     }
+
+    private void NoteSet() =>
+        TimeSet?.Invoke(SecondAt(_clock.Now) - _firstEpoch - FloorDiv(_clock.Now - _firstZero, Second));
 
     /// <summary>Raises the flags for what happened since it was last looked at.</summary>
     private void Update()
