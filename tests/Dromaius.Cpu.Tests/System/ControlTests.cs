@@ -86,6 +86,22 @@ public sealed unsafe class ControlTests : IDisposable
         Assert.Equal((13, 0u), (_m.Fault, _m.Error));
     }
 
+    /// <summary>Drivers of DOS turn shadow memory on by bits that only AMD's processors have beside a fixed range's type.</summary>
+    [Theory]
+    [InlineData("qemu64", 0x1818181805050505UL, -1)]
+    [InlineData("qemu64", 0x1818181803050505UL, 13)]
+    [InlineData("Haswell", 0x1818181805050505UL, 13)]
+    [InlineData("Haswell", 0x0600010406000104UL, -1)]
+    public void FixedRangesTakeTheirMakersBits(string model, ulong value, int fault)
+    {
+        using var machine = new SystemMachine(model);
+        machine.EnterProtected();
+        machine.WriteMsr(0x269, value);
+        Assert.Equal(fault, machine.Fault);
+        if (fault < 0)
+            Assert.Equal(value, machine.ReadMsr(0x269));
+    }
+
     /// <summary>Systems that read the inner registers of real processors do not expect #GP.</summary>
     [Theory]
     [InlineData(0x12345u)]

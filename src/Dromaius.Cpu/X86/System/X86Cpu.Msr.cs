@@ -327,7 +327,8 @@ public sealed unsafe partial class X86Cpu
             0x2FF => (value & ~0xCFFUL) == 0 && IsMemoryType(value),
             < 0x210 when (index & 1) == 0 => (value & 0xF00) == 0 && value >> Model.PhysicalBits == 0 && IsMemoryType(value),
             < 0x210 => (value & 0x7FF) == 0 && value >> Model.PhysicalBits == 0,
-            _ => AreMemoryTypes(value),
+            // AMD's have RdDram and WrDram beside the type (AMD64 manual volume 2, section 7.9).
+            _ => AreMemoryTypes(Model.IsAmd ? value & ~0x1818_1818_1818_1818UL : value),
         };
         if (valid)
             _mtrr[index - 0x200] = value;
