@@ -54,7 +54,7 @@ public sealed record ThrottleConfig
     }
 }
 
-/// <summary>Leaky buckets that drives of a group share. Used under the machine lock.</summary>
+/// <summary>Leaky buckets that drives of a group share. Safe for several threads.</summary>
 public sealed class ThrottleGroup(string name, Clock clock)
 {
     private const double BurstWithoutMax = 0.1;
@@ -70,10 +70,13 @@ public sealed class ThrottleGroup(string name, Clock clock)
         get => _config;
         set
         {
-            _config = value;
-            Array.Clear(_levels);
-            Array.Clear(_burstLevels);
-            _leakedAt = clock.Now;
+            lock (_levels)
+            {
+                _config = value;
+                Array.Clear(_levels);
+                Array.Clear(_burstLevels);
+                _leakedAt = clock.Now;
+            }
         }
     }
 
@@ -89,8 +92,26 @@ public sealed class ThrottleGroup(string name, Clock clock)
 
     private static bool Concerns(int index, bool isWrite) => index % 3 == 0 || (index % 3 == 2) == isWrite;
 
+    /// <summary>Begins a transfer if the limits allow it, from any thread; otherwise the nanoseconds to wait before trying again.</summary>
+    public long TryBegin(bool isWrite, long bytes)
+    {
+        lock (_levels)
+        {
+            var wait = WaitFor(isWrite);
+            if (wait == 0)
+                Count(isWrite, bytes);
+            return wait;
+        }
+    }
+
     /// <summary>Nanoseconds until the next transfer may begin; 0 for now.</summary>
     public long WaitFor(bool isWrite)
+    {
+        lock (_levels)
+            return Wait(isWrite);
+    }
+
+    private long Wait(bool isWrite)
     {
         Leak();
         var wait = 0.0;
@@ -111,6 +132,12 @@ public sealed class ThrottleGroup(string name, Clock clock)
 
     /// <summary>A transfer begins.</summary>
     public void Count(bool isWrite, long bytes)
+    {
+        lock (_levels)
+            AddUnits(isWrite, bytes);
+    }
+
+    private void AddUnits(bool isWrite, long bytes)
     {
         var operations = _config.OperationSize > 0 ? Math.Max(1, (double)bytes / _config.OperationSize) : 1;
         for (var i = 0; i < _levels.Length; i++)

@@ -1,4 +1,5 @@
 using System.Text;
+using Dromaius.Block;
 using Dromaius.Block.Graph;
 using Dromaius.Core.Errors;
 using Dromaius.Core.Options;
@@ -16,7 +17,7 @@ public sealed record UserObject(string Type, string Id, IReadOnlyList<KeyValuePa
 }
 
 /// <summary>What <c>-object</c> and <c>object-add</c> make: secrets, threads, memory, recorders of networks. Used under the machine lock.</summary>
-public sealed class UserObjects(NetworkSet? networks)
+public sealed class UserObjects(NetworkSet? networks, BlockGraph? blocks = null)
 {
     /// <summary>The types with the properties that each takes.</summary>
     private static readonly Dictionary<string, string[]> Types = new()
@@ -33,7 +34,21 @@ public sealed class UserObjects(NetworkSet? networks)
         ["memory-backend-ram"] =
             ["size", "share", "prealloc", "prealloc-threads", "merge", "dump", "host-nodes", "policy", "reserve", "x-use-canonical-path-for-ramblock-id"],
         ["secret"] = ["data", "file", "format"],
+        ["throttle-group"] =
+        [
+            "limits", .. ThrottleKinds.SelectMany(static k => (string[])["x-" + k.Option, $"x-{k.Option}-max", $"x-{k.Option}-max-length"]), "x-iops-size",
+        ],
     };
+
+    private readonly record struct ThrottleKind(string Option, Func<ThrottleConfig, ThrottleLimit, ThrottleConfig> Set);
+
+    /// <summary>The limits of a throttle group by name.</summary>
+    private static ThrottleKind[] ThrottleKinds =>
+    [
+        new("bps-total", static (c, l) => c with { BytesTotal = l }), new("bps-read", static (c, l) => c with { BytesRead = l }),
+        new("bps-write", static (c, l) => c with { BytesWrite = l }), new("iops-total", static (c, l) => c with { OperationsTotal = l }),
+        new("iops-read", static (c, l) => c with { OperationsRead = l }), new("iops-write", static (c, l) => c with { OperationsWrite = l }),
+    ];
 
     private readonly Dictionary<string, UserObject> _objects = new(StringComparer.Ordinal);
 
@@ -65,7 +80,7 @@ public sealed class UserObjects(NetworkSet? networks)
         {
             foreach (var (key, _) in made.Properties)
             {
-                if (!Types[type].Contains(key) && !(key.StartsWith("host-nodes.", StringComparison.Ordinal) && made.IsMemory))
+                if (!Types[type].Contains(key) && !(type == "throttle-group" && key.StartsWith("limits.", StringComparison.Ordinal)) && !(key.StartsWith("host-nodes.", StringComparison.Ordinal) && made.IsMemory))
                     throw new UserErrorException($"Parameter '{key}' is unexpected");
             }
 
@@ -73,6 +88,8 @@ public sealed class UserObjects(NetworkSet? networks)
                 ImageSecrets.Set(id, Secret(made));
             else if (made.IsMemory && OptionValue.Size("size", options.TakeRequired("size")) == 0)
                 throw new UserErrorException($"property 'size' of {type} doesn't take value '0'");
+            else if (type == "throttle-group")
+                SetLimits(id, made.Properties);
             else if (type == "iothread")
             {
                 foreach (var (key, value) in made.Properties)
@@ -96,11 +113,45 @@ public sealed class UserObjects(NetworkSet? networks)
             throw new UserErrorException($"object '{id}' not found");
         if (id == MachineMemory)
             throw new UserErrorException($"object '{id}' is in use, can not be deleted");
+        if (made.Type == "throttle-group")
+            Guard(() => blocks?.RemoveThrottleGroup(id));
         _ = _objects.Remove(id);
         if (made.Type == "filter-dump")
             networks?.RemoveFilter(id);
         else if (made.Type == "secret")
             ImageSecrets.Remove(id);
+    }
+
+    /// <summary>Gives a throttle group its limits, by the names that <c>limits.</c> and <c>x-</c> properties share.</summary>
+    public void SetLimits(string id, IEnumerable<KeyValuePair<string, string>> properties)
+    {
+        var values = new Dictionary<string, long>();
+        foreach (var (key, text) in properties)
+        {
+            var name = key.StartsWith("limits.", StringComparison.Ordinal) ? key[7..] : key.StartsWith("x-", StringComparison.Ordinal) ? key[2..] : key;
+            values[name] = OptionValue.Number(key, text, 0, long.MaxValue);
+        }
+
+        var config = new ThrottleConfig { OperationSize = Take("iops-size", 0) };
+        foreach (var kind in ThrottleKinds)
+            config = kind.Set(config, new ThrottleLimit(Take(kind.Option, 0), Take(kind.Option + "-max", 0), Take(kind.Option + "-max-length", 1)));
+        if (values.Count > 0)
+            throw new UserErrorException($"Parameter '{values.First().Key}' is unexpected");
+        Guard(() => (blocks ?? throw new UserErrorException("the machine has no drives")).SetThrottleGroup(id, config));
+
+        long Take(string name, long usual) => values.Remove(name, out var value) ? value : usual;
+    }
+
+    private static void Guard(Action action)
+    {
+        try
+        {
+            action();
+        }
+        catch (BlockException e)
+        {
+            throw new UserErrorException(e.Message);
+        }
     }
 
     private static byte[] Secret(UserObject made)

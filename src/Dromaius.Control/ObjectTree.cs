@@ -1,4 +1,5 @@
 using System.Text.Json.Nodes;
+using Dromaius.Block;
 using Dromaius.Boards;
 using Dromaius.Core.Devices;
 using Dromaius.Cpu.X86;
@@ -43,6 +44,8 @@ internal static class ObjectTree
             // Keys stay with us.
             foreach (var (name, value) in made.Properties.Where(p => made.Type != "secret" || p.Key == "format"))
                 node.With(name, "string", () => JsonValue.Create(value));
+            if (made.Type == "throttle-group" && machine.Blocks?.FindThrottle(made.Id) is { } group)
+                node.With("limits", "ThrottleLimits", () => Limits(group.Config));
         }
 
         var chardevs = root.Child("chardevs", "container");
@@ -161,6 +164,20 @@ internal static class ObjectTree
                 ? JsonValue.Create(arguments.Place ?? -1)
                 : Typed(p.KindName, arguments.String(p.Name) ?? ""));
         }
+    }
+
+    private static JsonObject Limits(ThrottleConfig c)
+    {
+        var limits = new JsonObject { ["iops-size"] = c.OperationSize };
+        foreach (var (name, limit) in (ReadOnlySpan<(string, ThrottleLimit)>)[("bps-total", c.BytesTotal), ("bps-read", c.BytesRead),
+            ("bps-write", c.BytesWrite), ("iops-total", c.OperationsTotal), ("iops-read", c.OperationsRead), ("iops-write", c.OperationsWrite)])
+        {
+            limits[name] = limit.Average;
+            limits[name + "-max"] = limit.Max;
+            limits[name + "-max-length"] = limit.MaxLength;
+        }
+
+        return limits;
     }
 
     private static void AddCpu(ObjectNode node, VcpuInfo cpu, MachineDescription? description)

@@ -1,5 +1,6 @@
 using System.Text;
 using System.Text.Json.Nodes;
+using Dromaius.Block.Graph;
 using Dromaius.Boards;
 using Dromaius.Consoles;
 using Dromaius.Core.Chardev;
@@ -20,6 +21,8 @@ internal sealed class FakeMachine : IMachineControl, IDisposable
         Io = new AddressSpace("I/O", MemoryRegion.Container("io", 0x10000), new Lock());
     }
 
+    public BlockGraph? Blocks { get; set; }
+    public CharBackendFactory? ChardevFactory { get; set; }
     public DumpProgress Dump { get; } = new();
     public List<string> Calls { get; } = [];
     public List<(string Name, JsonObject? Data)> Events { get; } = [];
@@ -32,7 +35,7 @@ internal sealed class FakeMachine : IMachineControl, IDisposable
     public AddressSpace Io { get; }
     public ulong RamSize => 1 << 20;
     public UserObjects Objects { get; } = new(null);
-    public IReadOnlyDictionary<string, ICharBackend> Chardevs { get; } = new Dictionary<string, ICharBackend>();
+    public IReadOnlyDictionary<string, ICharBackend> Chardevs => ChardevFactory?.Backends ?? new Dictionary<string, ICharBackend>();
 
     public event Action<MachineEvent>? Happened;
 

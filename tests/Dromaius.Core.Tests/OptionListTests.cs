@@ -16,6 +16,7 @@ public sealed class OptionListTests
     [Theory]
     [InlineData("4", 0x20)]
     [InlineData("0x4", 0x20)]
+    [InlineData("0x2.0x1", 0x11)]
     [InlineData("0x1f.7", 0xFF)]
     public void PciAddresses(string text, int expected)
     {

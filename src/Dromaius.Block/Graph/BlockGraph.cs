@@ -71,6 +71,31 @@ public sealed class BlockGraph : IDisposable
         }
     }
 
+    public ThrottleGroup? FindThrottle(string name) => _throttles.GetValueOrDefault(name);
+
+    /// <summary>Makes a group of limits that drives and filters can name, or gives it other limits.</summary>
+    public void SetThrottleGroup(string name, ThrottleConfig config)
+    {
+        config.Check();
+        if (!_throttles.TryGetValue(name, out var throttle))
+            _throttles[name] = throttle = new ThrottleGroup(name, _clock ??= new HostClock(_loop));
+        throttle.Config = config;
+        foreach (var backend in AllBackends.ToList())
+        {
+            if (backend.Throttle == throttle)
+                backend.Throttle = throttle;
+        }
+    }
+
+    /// <summary>Takes a group away that nobody uses.</summary>
+    public void RemoveThrottleGroup(string name)
+    {
+        if (_throttles.TryGetValue(name, out var throttle)
+            && (AllBackends.Any(b => b.Throttle == throttle) || _nodes.Values.Any(n => n is Filters.ThrottleNode t && t.Group == throttle)))
+            throw new BlockException(BlockError.Busy, $"object '{name}' is in use, can not be deleted");
+        _ = _throttles.Remove(name);
+    }
+
     /// <summary>Every node that is open, by name.</summary>
     public IReadOnlyDictionary<string, BlockNode> Nodes => _nodes;
 
@@ -231,7 +256,17 @@ public sealed class BlockGraph : IDisposable
             throw new BlockException(BlockError.Invalid, "'node-name' must be specified for the root node");
         if (!options.Has("driver"))
             throw new BlockException(BlockError.Invalid, "Parameter 'driver' is missing");
-        var node = ImageOpener.Open(null, options, (flags ?? new OpenFlags()) with { Graph = this });
+        var driver = options.Take("driver")!;
+        if (ImageFormats.Find(driver) == null && !ImageOpener.Protocols.Contains(driver))
+        {
+            throw new BlockException(BlockError.Invalid, $"Parameter 'driver' does not accept value '{driver}'"
+                + Core.Errors.NearestNames.Hint(driver, ImageFormats.All.Select(static f => f.Name).Concat(ImageOpener.Protocols)));
+        }
+
+        var needed = ImageFormats.Find(driver) != null ? "file" : driver is "file" or "host_device" or "host_cdrom" ? "filename" : null;
+        if (needed != null && !options.Has(needed) && !options.HasBelow(needed))
+            throw new BlockException(BlockError.Invalid, $"Parameter '{needed}' is missing");
+        var node = ImageOpener.Open(null, options, (flags ?? new OpenFlags()) with { Graph = this, IsTyped = true });
         _ = _userNodes.Add(node.NodeName!);
         return node;
     }

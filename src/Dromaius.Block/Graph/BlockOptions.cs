@@ -136,12 +136,14 @@ public sealed class BlockOptions
     }
 
     /// <summary>Complains about the first option at or below this level that nobody took.</summary>
-    public void RejectUntaken(string driver)
+    /// <param name="driver">Of the node.</param>
+    /// <param name="typed">As the schema of the protocol words it.</param>
+    public void RejectUntaken(string driver, bool typed = false)
     {
         foreach (var (key, _) in _items)
         {
             if (key.StartsWith(_prefix, StringComparison.Ordinal) && !_taken.Contains(key))
-                throw new BlockException(BlockError.Invalid, $"Block format '{driver}' does not support the option '{key[_prefix.Length..]}'");
+                throw new BlockException(BlockError.Invalid, typed ? $"Parameter '{key}' is unexpected" : $"Block format '{driver}' does not support the option '{key[_prefix.Length..]}'");
         }
     }
 

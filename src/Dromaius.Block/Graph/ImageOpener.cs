@@ -1,3 +1,4 @@
+using Dromaius.Block.Filters;
 using Dromaius.Block.Host;
 using Dromaius.Block.Nbd;
 using Dromaius.Block.Raw;
@@ -12,7 +13,8 @@ public static class ImageOpener
     private static readonly string[] FileDrivers = ["file", "host_device", "host_cdrom"];
 
     /// <summary>Names of drivers that are not formats.</summary>
-    public static IReadOnlyList<string> Protocols { get; } = ["file", "host_cdrom", "host_device", "nbd", "null-aio", "null-co"];
+    public static IReadOnlyList<string> Protocols { get; } =
+        ["blkdebug", "blkverify", "copy-on-read", "file", "host_cdrom", "host_device", "nbd", "null-aio", "null-co", "throttle"];
 
     public static BlockNode Open(string fileName, OpenFlags flags, string? format = null)
     {
@@ -31,7 +33,7 @@ public static class ImageOpener
         var node = OpenNode(fileName, options, flags);
         try
         {
-            options.RejectUntaken(node.Driver);
+            options.RejectUntaken(node.Driver, flags.IsTyped);
             return node;
         }
         catch
@@ -115,6 +117,8 @@ public static class ImageOpener
             _ = options.TakeSize("latency-ns");
             node = new NullNode(driver, options.TakeSize("size") ?? 1L << 30, options.TakeBool("read-zeroes") ?? false);
         }
+        else if (FilterOpener.Names.Contains(driver))
+            node = FilterOpener.Open(driver, options, flags);
         else if (driver == "nbd")
             node = OpenNbd(fileName != null ? NbdAddress.Parse(fileName) : NbdAddress.FromOptions(options), options, flags);
         else

@@ -26,6 +26,9 @@ public sealed record OpenFlags
     /// <summary>Told when the format of a writable raw image was guessed, with the file's name.</summary>
     public Action<string>? GuessedRaw { get; init; }
 
+    /// <summary>The options came through the schema of the protocol (<c>-blockdev</c>), and errors are worded as its are.</summary>
+    public bool IsTyped { get; init; }
+
     /// <summary>How deep in a chain this is: a file can be its own backing file.</summary>
     internal int Depth { get; init; }
 

@@ -19,6 +19,8 @@ internal static class ObjectOptions
             memory-backend-ram,id=str,size=size
             memory-backend-memfd,id=str,size=size
                             memory of the machine (-machine memory-backend=id)
+            throttle-group,id=str[,x-bps-total=n][,x-iops-total=n][,...]
+                            limits that drives share
             secret,id=str,data=string|file=filename[,format=raw|base64]
                             a key of encrypted images
             """, static (s, a) =>

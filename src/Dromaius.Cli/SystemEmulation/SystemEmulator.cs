@@ -69,7 +69,7 @@ internal static class SystemEmulator
         networks.OpenChardev = spec => chardevs.Open(spec, $"guestfwd{forwards++}", out _) ?? throw new UserErrorException($"Could not open guest forwarding device '{spec}'");
         try
         {
-            var objects = new UserObjects(networks);
+            var objects = new UserObjects(networks, blocks);
             ObjectOptions.Open(settings, objects, later: false);
             var nics = NetOptions.Open(settings, networks);
             ObjectOptions.Open(settings, objects, later: true);

@@ -113,6 +113,12 @@ internal sealed class ObjectCommands
     private JsonNode? Set(QmpArguments a)
     {
         var property = Property(a.Text("path"), a.Text("property"), out var node);
+        if (node.Type == "throttle-group" && property.Name == "limits" && a.Values["value"] is JsonObject limits)
+        {
+            ObjectsOf(_machine).SetLimits(a.Text("path").Split('/')[^1], limits.Select(static p => new KeyValuePair<string, string>(p.Key, p.Value?.ToString() ?? "")));
+            return null;
+        }
+
         throw QmpErrorException.Generic($"Property '{node.Type}.{property.Name}' is not writable");
     }
 

@@ -122,18 +122,15 @@ public static class PropertyValues
             return true;
         var dot = text.IndexOf('.');
         var slotText = dot < 0 ? text : text[..dot];
-        // Hexadecimal with or without saying so: libvirt writes 0x4.
-        if (slotText.StartsWith("0x", StringComparison.OrdinalIgnoreCase))
-            slotText = slotText[2..];
-        if (!uint.TryParse(slotText, NumberStyles.AllowHexSpecifier, CultureInfo.InvariantCulture, out var slot) || slot > 31)
-            return false;
         uint function = 0;
-        if (dot >= 0
-            && (!uint.TryParse(text.AsSpan(dot + 1), NumberStyles.AllowHexSpecifier, CultureInfo.InvariantCulture, out function)
-                || function > 7))
+        if (!TryParse(slotText, out var slot) || slot > 31 || (dot >= 0 && (!TryParse(text[(dot + 1)..], out function) || function > 7)))
             return false;
         devfn = (int)((slot << 3) | function);
         return true;
+
+        // Hexadecimal with or without saying so: libvirt writes 0x4.0x1.
+        static bool TryParse(string part, out uint value) => uint.TryParse(
+            part.StartsWith("0x", StringComparison.OrdinalIgnoreCase) ? part.AsSpan(2) : part, NumberStyles.AllowHexSpecifier, CultureInfo.InvariantCulture, out value);
     }
 
     private static void CheckInteger(string typeName, string name, string value, ulong max)

@@ -90,6 +90,13 @@ public static partial class DescriptorSets
         return false;
     }
 
+    /// <summary>A second descriptor of the same file; false when there is no such descriptor.</summary>
+    public static bool TryDuplicate(int fd, out int copy)
+    {
+        copy = fcntl(fd, DuplicateCloseOnExec, 3);
+        return copy >= 0;
+    }
+
     public static void Close(int fd) => _ = close(fd);
 
     [LibraryImport("libc", SetLastError = true)]

@@ -1,0 +1,115 @@
+using Dromaius.Block.Graph;
+using Dromaius.Core.Time;
+
+namespace Dromaius.Block.Tests;
+
+/// <summary>Drivers between a drive and its image.</summary>
+public sealed class FilterTests : IDisposable
+{
+    private readonly BlockGraph _graph = new(new EventLoop(new Lock()));
+    private readonly ImageFolder _folder = new();
+
+    public void Dispose()
+    {
+        _graph.Dispose();
+        _folder.Dispose();
+    }
+
+    [Fact]
+    public void InjectedErrorsComeWhereRulesSay()
+    {
+        var node = Add("driver=blkdebug,node-name=b,image.driver=null-co,image.size=1M,image.read-zeroes=on,"
+            + "inject-error.0.event=read_aio,inject-error.0.errno=28,inject-error.0.sector=4,inject-error.0.once=on,"
+            + "inject-error.1.event=none,inject-error.1.iotype=flush");
+        node.Read(0, new byte[2048]);
+        Assert.Equal(BlockError.NoSpace, Assert.Throws<BlockException>(() => node.Read(1024, new byte[2048])).Error);
+        node.Read(1024, new byte[2048]);
+        node.Write(2048, new byte[512]);
+        Assert.Equal(BlockError.Io, Assert.Throws<BlockException>(node.Flush).Error);
+    }
+
+    [Fact]
+    public void DifferencesAreNoticed()
+    {
+        var (a, b) = (File("a"), File("b"));
+        var node = Add($"driver=blkverify,node-name=v,test.driver=file,test.filename={a},raw.driver=file,raw.filename={b}");
+        node.Write(100, [1, 2, 3]);
+        node.Read(0, new byte[512]);
+        node.Flush();
+        using (var other = System.IO.File.OpenWrite(b))
+        {
+            other.Position = 101;
+            other.WriteByte(9);
+        }
+
+        Assert.Throws<BlockException>(() => node.Read(0, new byte[512]));
+    }
+
+    [Fact]
+    public void ReadingCopiesUp()
+    {
+        var below = File("base");
+        System.IO.File.WriteAllBytes(below, [.. Enumerable.Repeat((byte)7, 1 << 20)]);
+        var top = _folder["top.qcow2"];
+        var options = new BlockOptions();
+        options.Set("backing_file", below);
+        options.Set("backing_fmt", "raw");
+        _ = ImageCreator.Create(top, "qcow2", options, OpenFlags.Tool);
+        ImageCreator.Write(top, "qcow2", options, OpenFlags.Tool);
+        var node = Add($"driver=copy-on-read,node-name=c,file.driver=qcow2,file.file.driver=file,file.file.filename={top}");
+        Assert.False(node.Status(0, 65536).IsAllocated);
+        var bytes = new byte[10];
+        node.Read(5, bytes);
+        Assert.All(bytes, static b => Assert.Equal(7, b));
+        Assert.True(node.Status(0, 65536).IsAllocated);
+        Assert.False(node.Status(131072, 65536).IsAllocated);
+    }
+
+    [Fact]
+    public void AGroupLimitsWhatNamesIt()
+    {
+        Assert.Throws<BlockException>(() => Add("driver=throttle,node-name=t,throttle-group=g,file.driver=null-co"));
+        _graph.SetThrottleGroup("g", new ThrottleConfig { OperationsTotal = new ThrottleLimit(20, 0, 1) });
+        var node = Add("driver=throttle,node-name=t,throttle-group=g,file.driver=null-co");
+        var watch = System.Diagnostics.Stopwatch.StartNew();
+        for (var i = 0; i < 6; i++)
+            node.Read(0, new byte[512]);
+        // Two at once, then one in 50 ms each: never faster, however slow the host.
+        Assert.True(watch.ElapsedMilliseconds >= 150);
+        Assert.Throws<BlockException>(() => _graph.RemoveThrottleGroup("g"));
+        _graph.DeleteNode("t");
+        _graph.RemoveThrottleGroup("g");
+    }
+
+    [Fact]
+    public void NodesAreReopened()
+    {
+        var file = File("r");
+        var node = Add($"driver=file,node-name=r,filename={file}");
+        _graph.Reopen(BlockOptions.Parse("driver=file,node-name=r,read-only=on"));
+        Assert.True(node.IsReadOnly);
+        _graph.Reopen(BlockOptions.Parse("driver=file,node-name=r"));
+        node.Write(0, [1]);
+        Assert.Throws<BlockException>(() => _graph.Reopen(BlockOptions.Parse("driver=raw,node-name=r")));
+        Assert.Throws<BlockException>(() => _graph.Reopen(BlockOptions.Parse("driver=file,node-name=none")));
+        Assert.Throws<BlockException>(() => _graph.Reopen(BlockOptions.Parse("driver=file,node-name=r,frob=1")));
+    }
+
+    [Theory]
+    [InlineData("driver=frob,node-name=x", "Parameter 'driver' does not accept value 'frob'")]
+    [InlineData("driver=raw,node-name=x", "Parameter 'file' is missing")]
+    [InlineData("driver=file,node-name=x", "Parameter 'filename' is missing")]
+    [InlineData("driver=null-co,node-name=x,foo=1", "Parameter 'foo' is unexpected")]
+    [InlineData("driver=blkdebug,node-name=x", "Parameter 'image' is missing")]
+    public void WrongOptionsAreNamed(string options, string message) =>
+        Assert.StartsWith(message, Assert.Throws<BlockException>(() => Add(options)).Message);
+
+    private BlockNode Add(string options) => _graph.AddNode(BlockOptions.Parse(options));
+
+    private string File(string name)
+    {
+        var path = _folder[name];
+        System.IO.File.WriteAllBytes(path, new byte[1 << 20]);
+        return path;
+    }
+}

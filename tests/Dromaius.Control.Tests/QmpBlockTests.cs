@@ -1,0 +1,125 @@
+using System.Text.Json.Nodes;
+using Dromaius.Block;
+using Dromaius.Block.Graph;
+using Dromaius.Control.Qmp;
+using Dromaius.Core.Chardev;
+using Dromaius.Core.Time;
+
+namespace Dromaius.Control.Tests;
+
+/// <summary>Commands on nodes, bitmaps, exports, character devices and memory, as clients send them.</summary>
+public sealed class QmpBlockTests : IDisposable
+{
+    private readonly EventLoop _loop = new(new Lock());
+    private readonly FakeMachine _machine = new();
+    private readonly FakeTerminal _terminal = new();
+    private readonly string _folder = Directory.CreateTempSubdirectory("qmp").FullName;
+
+    public QmpBlockTests()
+    {
+        _machine.Blocks = new BlockGraph(_loop);
+        _machine.ChardevFactory = new CharBackendFactory(_loop, static () => { }, static _ => { }, static _ => { });
+        _ = new QmpMonitor(_terminal, _machine, pretty: false);
+        _terminal.Sink!.OnEvent(CharEvent.Opened);
+        _ = _terminal.Take();
+        _ = _terminal.Type("{\"execute\":\"qmp_capabilities\"}");
+    }
+
+    public void Dispose()
+    {
+        _machine.ChardevFactory!.Dispose();
+        _machine.Blocks!.Dispose();
+        _machine.Dispose();
+        Directory.Delete(_folder, true);
+    }
+
+    [Fact]
+    public void BitmapsAreMadeMergedAndTakenBack()
+    {
+        Good("blockdev-add", "'driver':'null-co','node-name':'n','size':1048576");
+        Good("block-dirty-bitmap-add", "'node':'n','name':'a','granularity':4096");
+        Good("block-dirty-bitmap-add", "'node':'n','name':'b','granularity':4096,'disabled':true");
+        Assert.Equal("Bitmap already exists: a", Bad("block-dirty-bitmap-add", "'node':'n','name':'a'"));
+        Assert.Equal("Granularity must be power of 2 and at least 512", Bad("block-dirty-bitmap-add", "'node':'n','name':'c','granularity':1000"));
+        Assert.Equal("Cannot find device='x' nor node-name='x'", Bad("block-dirty-bitmap-add", "'node':'x','name':'a'"));
+        Assert.Equal("Dirty bitmap 'z' not found", Bad("block-dirty-bitmap-clear", "'node':'n','name':'z'"));
+        var node = _machine.Blocks!.FindNode("n")!;
+        node.Write(0, new byte[5000]);
+        Good("block-dirty-bitmap-merge", "'node':'n','target':'b','bitmaps':['a',{'node':'n','name':'a'}]");
+        Assert.Equal(8192, node.FindDirtyBitmap("b").DirtyBytes);
+        Assert.Equal("Transaction aborted using Abort action", Bad("transaction",
+            "'actions':[{'type':'block-dirty-bitmap-clear','data':{'node':'n','name':'a'}},{'type':'block-dirty-bitmap-add','data':{'node':'n','name':'c'}},{'type':'abort','data':{}}]"));
+        Assert.Equal(8192, node.FindDirtyBitmap("a").DirtyBytes);
+        Assert.Equal(2, node.DirtyBitmaps.Count);
+        Good("block-dirty-bitmap-remove", "'node':'n','name':'b'");
+        Assert.Equal("a", (string)Good("query-named-block-nodes", "")[0]!["dirty-bitmaps"]![0]!["name"]!);
+    }
+
+    [Fact]
+    public void ExportsNeedAServer()
+    {
+        Good("blockdev-add", "'driver':'null-co','node-name':'n'");
+        Assert.Equal("NBD server not running", Bad("nbd-server-add", "'device':'n'"));
+        Good("nbd-server-start", $"'addr':{{'type':'unix','data':{{'path':'{_folder}/s'}}}}");
+        Assert.Equal("NBD server already running", Bad("nbd-server-start", $"'addr':{{'type':'unix','data':{{'path':'{_folder}/s'}}}}"));
+        Good("block-export-add", "'type':'nbd','id':'e','node-name':'n','writable':true");
+        Assert.Equal("Block export id 'e' is already in use", Bad("block-export-add", "'type':'nbd','id':'e','node-name':'n'"));
+        Assert.Equal("e", (string)Good("query-block-exports", "")[0]!["id"]!);
+        Assert.Equal("Export 'x' is not found", Bad("block-export-del", "'id':'x'"));
+        Good("block-export-del", "'id':'e'");
+        Good("nbd-server-stop", "");
+        Assert.Equal("NBD server not running", Bad("nbd-server-stop", ""));
+    }
+
+    [Fact]
+    public void CharacterDevicesComeAndGo()
+    {
+        Good("chardev-add", "'id':'r','backend':{'type':'ringbuf','data':{'size':1024}}");
+        Assert.Equal("Chardev with id 'r' already exists", Bad("chardev-add", "'id':'r','backend':{'type':'null','data':{}}"));
+        Assert.Equal("Parameter 'type' does not accept value 'frob'", Bad("chardev-add", "'id':'x','backend':{'type':'frob','data':{}}"));
+        Assert.StartsWith("Failed to add chardev 'x': Could not open", Bad("chardev-add", "'id':'x','backend':{'type':'file','data':{'out':'/no/such/file'}}"));
+        Good("ringbuf-write", "'device':'r','data':'hello'");
+        Assert.Equal("hello", (string)Good("ringbuf-read", "'device':'r','size':100")!);
+        Good("chardev-change", "'id':'r','backend':{'type':'null','data':{}}");
+        Assert.Equal("null", (string)Good("query-chardev", "")[0]!["filename"]!);
+        Good("chardev-remove", "'id':'r'");
+        Assert.Equal("Chardev 'r' not found", Bad("chardev-remove", "'id':'r'"));
+        Assert.Equal("Chardev 'r' does not exist", Bad("chardev-change", "'id':'r','backend':{'type':'null','data':{}}"));
+    }
+
+    [Fact]
+    public void MemoryGoesIntoACoreFile()
+    {
+        var file = Path.Combine(_folder, "core");
+        _machine.State = Boards.RunState.Paused;
+        Good("dump-guest-memory", $"'paging':false,'protocol':'file:{file}'");
+        var bytes = File.ReadAllBytes(file);
+        Assert.Equal([0x7F, (byte)'E', (byte)'L', (byte)'F', 1, 1, 1], bytes[..7]);
+        Assert.Equal(4, bytes[16]);
+        Assert.True(bytes.Length > 1 << 20);
+        Assert.Equal("completed", (string)Good("query-dump", "")["status"]!);
+        Assert.Equal("Invalid parameter 'protocol'", Bad("dump-guest-memory", "'paging':false,'protocol':'x'"));
+        Assert.Equal("Parameter 'length' is missing", Bad("dump-guest-memory", $"'paging':false,'protocol':'file:{file}','begin':0"));
+    }
+
+    [Fact]
+    public void DescriptorsMustComeAlong()
+    {
+        Assert.Equal("No file descriptor supplied via SCM_RIGHTS", Bad("getfd", "'fdname':'f'"));
+        Assert.Equal("File descriptor named 'f' not found", Bad("closefd", "'fdname':'f'"));
+        Assert.Equal("File descriptor named 'fdset-id:77, fd:5' not found", Bad("remove-fd", "'fdset-id':77,'fd':5"));
+        Assert.Equal("saving and loading the state of the machine is not available in this version", Bad("snapshot-save", "'job-id':'j','tag':'t','vmstate':'v','devices':[]"));
+    }
+
+    private JsonNode Ask(string command, string arguments) =>
+        JsonNode.Parse(_terminal.Type($"{{'execute':'{command}','arguments':{{{arguments}}}}}").Split("\r\n").Last(static l => l.Contains("\"return\"") || l.Contains("\"error\"")))!;
+
+    private JsonNode Good(string command, string arguments)
+    {
+        var reply = Ask(command, arguments);
+        Assert.True(reply["error"] == null, reply.ToJsonString());
+        return reply["return"]!;
+    }
+
+    private string Bad(string command, string arguments) => (string)Ask(command, arguments)["error"]!["desc"]!;
+}
