@@ -138,9 +138,25 @@ public sealed class BackendTests
     {
         using var loop = new Loop();
         loop.Factory.Create(OptionList.Parse("ringbuf,id=r,size=4", "backend"));
-        var ring = (RingBufferBackend)loop.Factory.Get("r");
-        ring.Write("abcdef"u8);
+        var ring = (RingBufferBackend)loop.Factory.Backends["r"];
+        loop.Factory.Get("r").Write("abcdef"u8);
         Assert.Equal("cdef", Encoding.ASCII.GetString(ring.Snapshot()));
+    }
+
+    [Fact]
+    public void AUserGoesOnWithAnotherDevice()
+    {
+        using var loop = new Loop();
+        loop.Factory.Create(OptionList.Parse("null,id=c", "backend"));
+        var port = loop.Factory.Get("c");
+        port.Sink = new Sink();
+        Assert.Throws<UserErrorException>(() => loop.Factory.Remove("c"));
+        _ = loop.Factory.Change("c", "ringbuf", OptionList.Parse(""));
+        port.Write("now"u8);
+        Assert.Equal("now", Encoding.ASCII.GetString(((RingBufferBackend)loop.Factory.Backends["c"]).Snapshot()));
+        port.Sink = null;
+        loop.Factory.Remove("c");
+        Assert.Throws<UserErrorException>(() => loop.Factory.Remove("c"));
     }
 
     [Theory]
