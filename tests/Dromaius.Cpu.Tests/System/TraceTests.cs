@@ -65,6 +65,27 @@ public sealed unsafe class TraceTests
         a.jnz(outer);
     });
 
+    /// <summary>The way out of JRCXZ reads the flags of a comparison that the trace itself needs for its next branch only.</summary>
+    [Fact]
+    public void BranchesThatReadNoFlagsLeaveThem() => Compare(a =>
+    {
+        var (loop, leave) = (a.CreateLabel(), a.CreateLabel());
+        a.mov(ecx, 90);
+        a.mov(edx, 1000);
+        a.Label(ref loop);
+        a.dec(ecx);
+        a.cmp(edx, 913);
+        a.jrcxz(leave);
+        a.lea(edx, __[rdx - 1]);
+        a.jne(loop);
+        a.xor(edx, 0x111);
+        a.jmp(loop);
+        a.Label(ref leave);
+        a.setc(r8b);
+        a.sets(r9b);
+        a.sbb(r10, r10);
+    });
+
     [Fact]
     public void LoopsWriteTheirOwnCode() => Compare(a =>
     {

@@ -140,7 +140,8 @@ internal sealed class FlagLookahead(InstructionFacts facts)
 
                 if (sides[i])
                     live = InstructionFacts.Arithmetic;
-                forBranchOnly = live == 0 || (forBranchOnly && reads == 0);
+                // LOOP and JCXZ read no flags themselves, but somebody behind their way out may.
+                forBranchOnly = live == 0 || (forBranchOnly && reads == 0 && !sides[i]);
                 live |= reads;
                 continue;
             }
