@@ -206,6 +206,8 @@ public sealed unsafe class SoftTlb : IDisposable
                     DropLarge(_tables[m], _size[m], address);
                     DropLarge(_victims[m], Victims + CodeEntries, address);
                 }
+
+                _engine->ForgetPages();
             }
 
             var page = address & PageMask;
@@ -217,7 +219,7 @@ public sealed unsafe class SoftTlb : IDisposable
                     DropIf(_victims[m] + v, page);
             }
 
-            _engine->ForgetPages();
+            _engine->ForgetPage(page);
         }
     }
 

@@ -56,6 +56,12 @@ public sealed unsafe partial class X86Cpu
     /// <summary>Runs the code from a unit's begin on, once, and makes a trace of the path it took. Execution goes on behind it.</summary>
     private void Trace(Unit unit)
     {
+        if (!_engine!.MayTrace(unit))
+        {
+            unit.Samples = -1;
+            return;
+        }
+
         unit.Samples = ++unit.Attempts < Attempts ? 0 : -1;
         var (key, mode, codeBase) = (unit.Key, State->Mode, State->CodeBase);
         var count = Record(out var first);
@@ -73,7 +79,7 @@ public sealed unsafe partial class X86Cpu
         if (host == null || (nint)host != key.Host + (nint)(path[0] - key.Pc) || State->Mode != mode || State->CodeBase != codeBase
             || !TryRam(_tlb.CodePhysical(address, CodeMmuIndex), out var ram, out var offset))
             return;
-        var version = _engine!.Watch(ram, offset);
+        var version = _engine.Watch(ram, offset);
         _builder.Reset();
         _translator.LinksPages = _engine.LinksPages;
         _translator.IsNative = _engine.IsNative;

@@ -78,11 +78,12 @@ public sealed class Liveness
     /// <summary>Only what is carried crosses the head of a loop.</summary>
     private static void ForgetAllBut(IrBuilder b, Span<int> need)
     {
-        for (var v = b.GlobalCount; v < need.Length; v++)
-        {
-            if (!b.Carried.Exists(c => c.Value.Id == v))
-                need[v] = Never;
-        }
+        Span<int> kept = stackalloc int[b.Carried.Count];
+        for (var n = 0; n < kept.Length; n++)
+            kept[n] = need[b.Carried[n].Value.Id];
+        need[b.GlobalCount..].Fill(Never);
+        for (var n = 0; n < kept.Length; n++)
+            need[b.Carried[n].Value.Id] = kept[n];
     }
 
     private static void Use(Span<int> need, Val v, int at)

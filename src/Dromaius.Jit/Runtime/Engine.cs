@@ -108,6 +108,9 @@ public sealed unsafe class Engine : IDisposable
     private readonly Lock _gate = new();
     private readonly Dictionary<UnitKey, Unit> _units = [];
     private readonly Dictionary<nint, CodePage> _pages = [];
+
+    // Pages where a trace wrote to itself.
+    private readonly HashSet<nint> _selfWriting = [];
     private readonly List<Unit?> _byId = [];
     private readonly List<(Unit From, int Slot)>[] _pageLinks = [[], []];
     private readonly List<IEngineClient> _clients = [];
@@ -311,7 +314,7 @@ public sealed unsafe class Engine : IDisposable
 
     private CodePage PageOf(RamBlock ram, ulong offset)
     {
-        var page = (nint)(ram.Base + (offset & ~0xFFFUL));
+        var page = HostPage(ram, offset);
         if (!_pages.TryGetValue(page, out var code))
         {
             _pages[page] = code = new CodePage(ram, offset & ~0xFFFUL);
@@ -423,28 +426,41 @@ public sealed unsafe class Engine : IDisposable
         lock (_gate)
         {
             _codeVersion++;
-            return !_pages.TryGetValue((nint)(ram.Base + (offset & ~0xFFFUL)), out var page) || page.Units.Count == 0
+            return !_pages.TryGetValue(HostPage(ram, offset), out var page) || page.Units.Count == 0
                 || page.MayHold((int)(offset & 0xFFF), length);
         }
     }
 
-    /// <summary>Whether a running unit that holds an address would be hit by a store.</summary>
+    /// <summary>Whether a running unit that holds an address would be hit by a store. A page whose traces hit themselves gets no more.</summary>
     public bool WouldHit(RamBlock ram, ulong offset, int length, ulong pc, ulong codeBase)
     {
         lock (_gate)
         {
-            if (!_pages.TryGetValue((nint)(ram.Base + (offset & ~0xFFFUL)), out var page))
+            if (!_pages.TryGetValue(HostPage(ram, offset), out var page))
                 return false;
             foreach (var u in page.Units)
             {
                 if (CodePage.Overlaps(u, ram, offset, (ulong)length) && u.Key.CodeBase == codeBase
                     && pc - u.First < (ulong)u.Length)
+                {
+                    if (u.IsTrace)
+                        _selfWriting.Add(HostPage(ram, offset));
                     return true;
+                }
             }
 
             return false;
         }
     }
+
+    /// <summary>Whether a trace may begin at a unit.</summary>
+    public bool MayTrace(Unit unit)
+    {
+        lock (_gate)
+            return !_selfWriting.Contains(HostPage(unit.Ram, unit.Offset));
+    }
+
+    private static nint HostPage(RamBlock ram, ulong offset) => (nint)(ram.Base + (offset & ~0xFFFUL));
 
     /// <summary>Forgets one unit.</summary>
     public void Invalidate(Unit unit)
@@ -462,7 +478,7 @@ public sealed unsafe class Engine : IDisposable
         lock (_gate)
         {
             _codeVersion++;
-            var key = (nint)(ram.Base + (offset & ~0xFFFUL));
+            var key = HostPage(ram, offset);
             if (!_pages.TryGetValue(key, out var page) || page.Units.Count == 0)
             {
                 _pages.Remove(key);
@@ -502,7 +518,7 @@ public sealed unsafe class Engine : IDisposable
 
     private void RemoveFromPage(Unit unit, RamBlock ram, ulong offset)
     {
-        var key = (nint)(ram.Base + (offset & ~0xFFFUL));
+        var key = HostPage(ram, offset);
         if (!_pages.TryGetValue(key, out var page))
             return;
         page.Units.Remove(unit);
@@ -527,6 +543,7 @@ public sealed unsafe class Engine : IDisposable
 
             _units.Clear();
             _pages.Clear();
+            _selfWriting.Clear();
             _idBase += _byId.Count;
             _byId.Clear();
             _codeVersion++;

@@ -125,7 +125,7 @@ public unsafe struct EngineState
     /// The address of an empty slot: that of a page nobody can name, since it is not canonical, and one of 2^50 that is drawn when the
     /// program starts.
     /// </summary>
-    private static readonly ulong UnknownPage =
+    internal static readonly ulong UnknownPage =
         ((ulong)Random.Shared.NextInt64() & 0x3FFF_FFFF_FFFF_F000) | 0x4000_0000_0000_0000;
 
     /// <summary>
@@ -134,16 +134,19 @@ public unsafe struct EngineState
     /// </summary>
     public void ForgetPages()
     {
-        NoPageTag = UnknownPage;
         fixed (ulong* tags = PageTags)
             new Span<ulong>(tags, PageSlots).Fill(UnknownPage);
     }
 
+    /// <summary>No access knows one page any more. As <see cref="ForgetPages"/>.</summary>
+    public void ForgetPage(ulong page)
+    {
+        fixed (ulong* tags = PageTags)
+            new Span<ulong>(tags, PageSlots).Replace(page, UnknownPage);
+    }
+
     /// <summary>Counts, in its top bits, stores to other pages than the slot's: not every one takes the slot over.</summary>
     public uint PageMisses;
-
-    /// <summary>What an empty slot holds.</summary>
-    public ulong NoPageTag;
 
     /// <summary>The host's x87 environment over the slow path of an access.</summary>
     public fixed uint X87Environment[7];

@@ -187,7 +187,7 @@ internal sealed partial class Allocator
             var occupied = _vecOwner[_headVec[n]];
             if (_reg[value] < 0 || _reg[value] == _headVec[n] || b.Carried.Exists(c => c.Value.Id == occupied))
                 continue;
-            MoveVec(_headVec[n], _reg[value]);
+            asm.MoveVec(_headVec[n], _reg[value], true);
             _vecOwner[_reg[value]] = -1;
             (_reg[value], _vecOwner[_headVec[n]]) = ((sbyte)_headVec[n], value);
         }
@@ -200,14 +200,7 @@ internal sealed partial class Allocator
         }
     }
 
-    private void MoveVec(int d, int s)
-    {
-        if (HostFeatures.Avx)
-            asm.VexRR(1, 0, 0x28, false, true, d, 0, s);
-        else
-            asm.SseRR(1, 0, 0x28, false, d, s);
-    }
-
+    /// <summary>Temporaries are gone from registers, spill slots and the state.</summary>
     private void DropTemporaries()
     {
         for (var r = 0; r < 16; r++)

@@ -571,29 +571,14 @@ internal sealed partial class Allocator(Assembler asm)
     /// <summary>At a label: globals in their homes, no temporary lives.</summary>
     public void Join()
     {
-        for (var r = 0; r < 16; r++)
-        {
-            for (var v = _first[r]; v >= 0;)
-            {
-                var next = _next[v];
-                if (!IsGlobal(v) || _pin[v] != (Reg)r)
-                    Detach(v);
-                v = next;
-            }
-
-            _vecOwner[r] = -1;
-        }
-
-        _inState.Clear();
-
+        DropTemporaries();
         for (var g = 0; g < _globals; g++)
         {
+            if (_reg[g] != (sbyte)_pin[g])
+                Detach(g);
             _flags[g] = HasMem;
             _lastNeed[g] = int.MaxValue; // refined at the next definition
         }
-
-        Array.Fill(_spill, -1, _globals, _b.ValueCount - _globals);
-        _spillUsed = 0;
     }
 
     /// <summary>Globals that only registers hold now, for the cold path of an access: global, register or constant.</summary>

@@ -476,6 +476,18 @@ internal sealed unsafe class Assembler
         ModReg(reg, rm);
     }
 
+    /// <summary>Copies a vector register; the upper half is copied or cleared.</summary>
+    public void MoveVec(int d, int s, bool whole)
+    {
+        if (HostFeatures.Avx)
+        {
+            if (d != s || !whole)
+                VexRR(1, 0, 0x28, false, whole, d, 0, s);
+        }
+        else if (d != s)
+            SseRR(1, 0, 0x28, false, d, s);
+    }
+
     public void Vzeroupper()
     {
         Vex(1, 0, false, false, 0, 0, 0, 0);

@@ -25,7 +25,6 @@ internal static unsafe class EngineOffsets
     public static readonly int PageTags = Of(static p => (nint)(&((EngineState*)p)->PageTags[0]));
     public static readonly int PageAddends = Of(static p => (nint)(&((EngineState*)p)->PageAddends[0]));
     public static readonly int PageMisses = Of(static p => (nint)(&((EngineState*)p)->PageMisses));
-    public static readonly int NoPageTag = Of(static p => (nint)(&((EngineState*)p)->NoPageTag));
     public static readonly int X87Environment = Of(static p => (nint)(&((EngineState*)p)->X87Environment[0]));
     public static readonly int X87StoreStatus = Of(static p => (nint)(&((EngineState*)p)->X87StoreStatus));
     public static readonly int Scratch0 = Of(static p => (nint)(&((EngineState*)p)->Scratch0));

@@ -70,7 +70,7 @@ internal sealed unsafe partial class X64Compiler
         if (lost != null)
         {
             _asm.PatchHere(lost);
-            _asm.Load(3, page, Eng(EngineOffsets.NoPageTag));
+            _asm.MovImm(page, EngineState.UnknownPage);
             _asm.Store(3, tag, page);
         }
 

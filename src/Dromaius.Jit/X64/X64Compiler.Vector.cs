@@ -90,7 +90,7 @@ internal sealed unsafe partial class X64Compiler
                 {
                     var s = _alloc.UseVec(i.A);
                     var x = _alloc.TargetVec(i.A);
-                    MoveVec(x, s, true);
+                    _asm.MoveVec(x, s, true);
                     _alloc.DefineVec(i.Dst, x, i.LastNeed);
                     break;
                 }
@@ -115,18 +115,6 @@ internal sealed unsafe partial class X64Compiler
             _asm.VexRR(1, 1, op, q, false, x, 0, (int)r);
         else
             _asm.SseRR(1, 1, op, q, x, (int)r);
-    }
-
-    /// <summary>Copies a register; the upper half is copied or cleared.</summary>
-    private void MoveVec(int d, int s, bool whole)
-    {
-        if (HostFeatures.Avx)
-        {
-            if (d != s || !whole)
-                _asm.VexRR(1, 0, 0x28, false, whole, d, 0, s);
-        }
-        else if (d != s)
-            _asm.SseRR(1, 0, 0x28, false, d, s);
     }
 
     private static int Pp(byte prefix) => prefix switch { 0x66 => 1, 0xF3 => 2, 0xF2 => 3, _ => 0 };
@@ -159,11 +147,11 @@ internal sealed unsafe partial class X64Compiler
                 {
                     if (d == b && d != a)
                     {
-                        MoveVec(ScratchXmm, b, true);
+                        _asm.MoveVec(ScratchXmm, b, true);
                         rm = ScratchXmm;
                     }
 
-                    MoveVec(d, a, false);
+                    _asm.MoveVec(d, a, false);
                     _asm.SseRR(info.Map, pp, info.Opcode, info.W, d, rm);
                 }
 
@@ -185,13 +173,13 @@ internal sealed unsafe partial class X64Compiler
                     _asm.VexRR(info.Map, pp, info.Opcode, info.W, l, info.Group, d, a);
                 else
                 {
-                    MoveVec(d, a, false);
+                    _asm.MoveVec(d, a, false);
                     _asm.SseRR(info.Map, pp, info.Opcode, info.W, info.Group, d);
                 }
 
                 break;
             case VecForm.Ternary:
-                MoveVec(d, a, true);
+                _asm.MoveVec(d, a, true);
                 _asm.VexRR(info.Map, pp, info.Opcode, info.W, l, d, b, c);
                 break;
             case VecForm.Blendv:

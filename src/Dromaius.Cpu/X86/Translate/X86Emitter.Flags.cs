@@ -317,48 +317,45 @@ public sealed partial class X86Emitter
         }
     }
 
-    private FlagTest? SubCondition(int condition, W w) => condition switch
+    /// <summary>The order of minuend and subtrahend that a condition asks for after a subtraction.</summary>
+    private static Cond? OrderOf(int condition) => condition switch
     {
-        Below => new FlagTest(Cond.ULt, w, Minuend(w), FlagSrc),
-        Equal when !_minuend.IsNone => new FlagTest(Cond.Eq, w, _minuend, FlagSrc),
-        BelowEqual => new FlagTest(Cond.ULe, w, Minuend(w), FlagSrc),
-        Less => new FlagTest(Cond.SLt, w, Minuend(w), FlagSrc),
-        LessEqual => new FlagTest(Cond.SLe, w, Minuend(w), FlagSrc),
-        Overflow => SubOverflow(w),
+        Below => Cond.ULt,
+        Equal => Cond.Eq,
+        BelowEqual => Cond.ULe,
+        Less => Cond.SLt,
+        LessEqual => Cond.SLe,
         _ => null,
     };
 
+    private FlagTest? SubCondition(int condition, W w)
+    {
+        // Equal: where only the result is at hand, that is as good.
+        if (OrderOf(condition) is { } order && (condition != Equal || !_minuend.IsNone))
+            return new FlagTest(order, w, Minuend(w), FlagSrc);
+        return condition == Overflow ? SubOverflow(w, Minuend(w), FlagDst) : null;
+    }
+
     private FlagTest CmpCondition(int condition, W w)
     {
-        var cond = condition switch
-        {
-            Below => Cond.ULt,
-            Equal => Cond.Eq,
-            BelowEqual => Cond.ULe,
-            Less => Cond.SLt,
-            LessEqual => Cond.SLe,
-            _ => default(Cond?),
-        };
-        if (cond is { } plain)
-            return new FlagTest(plain, w, FlagDst, FlagSrc);
-        var wide = Wide(w);
-        var result = B.Sub(wide, FlagDst, FlagSrc);
+        if (OrderOf(condition) is { } order)
+            return new FlagTest(order, w, FlagDst, FlagSrc);
+        var result = B.Sub(Wide(w), FlagDst, FlagSrc);
         return condition switch
         {
             Sign => new FlagTest(Cond.SLt, w, result, B.Const(0)),
             Parity => ParityOf(result),
-            _ => new FlagTest(Cond.SLt, w, B.And(wide, B.Xor(wide, FlagDst, FlagSrc), B.Xor(wide, FlagDst, result)), B.Const(0)),
+            _ => SubOverflow(w, FlagDst, result),
         };
     }
 
     private FlagTest ParityOf(Val result) => new(Cond.TestEq, W.D, B.Popcnt(W.D, B.ZExt(W.B, result)), B.Const(1));
 
-    private FlagTest SubOverflow(W w)
+    private FlagTest SubOverflow(W w, Val minuend, Val result)
     {
         var wide = Wide(w);
-        var minuend = Minuend(w);
         return new FlagTest(Cond.SLt, w,
-            B.And(wide, B.Xor(wide, minuend, FlagSrc), B.Xor(wide, minuend, FlagDst)), B.Const(0));
+            B.And(wide, B.Xor(wide, minuend, FlagSrc), B.Xor(wide, minuend, result)), B.Const(0));
     }
 
     /// <summary>Families with OF = 0: signed order is the sign.</summary>
