@@ -187,6 +187,25 @@ internal sealed class ProgramGenerator(Random random, IrBuilder b)
         _ints.Add(result);
     }
 
+    /// <summary>A sum or difference of up to three words.</summary>
+    private void AddLong(W w)
+    {
+        var carry = random.Next(3) switch { 0 => b.Const(0), 1 => b.Const(1), _ => Int() };
+        for (var n = random.Next(1, 4); n > 0; n--)
+        {
+            var (result, next) = random.Next(2) == 0 ? b.AddCarry(w, Int(), Int(), carry) : b.SubBorrow(w, Int(), Int(), carry);
+            if (random.Next(3) == 0)
+                b.Set(_ints.Count > 0 && random.Next(2) == 0 ? _ints[random.Next(_ints.Count)] : new Val(random.Next(LoopCounter)), result);
+            if (random.Next(4) != 0)
+                _ints.Add(result);
+            if (random.Next(4) == 0)
+                Change();
+            carry = next;
+        }
+
+        _ints.Add(carry);
+    }
+
     private void Compute()
     {
         if (Vectors && random.Next(3) == 0)
@@ -196,8 +215,11 @@ internal sealed class ProgramGenerator(Random random, IrBuilder b)
         }
 
         var w = random.Next(2) == 0 ? W.D : W.Q;
-        switch (random.Next(14))
+        switch (random.Next(15))
         {
+            case 14:
+                AddLong(w);
+                break;
             case 12:
                 _ints.Add(b.AddScaled(w, Int(), Int(), random.Next(4)));
                 break;

@@ -178,6 +178,15 @@ public enum CcOp : uint
 
     /// <summary>CcDst: minuend; CcSrc: subtrahend. CMP, whose result nobody else needs.</summary>
     Cmp = 56,
+
+    // From here on CF is CcDst and OF is CcSrc2, each 0 or 1: long additions, and what counts their words.
+
+    /// <summary>CcSrc: the others in their EFLAGS positions.</summary>
+    Carries = 60,
+
+    /// <summary>CcSrc: the result, from which the others follow.</summary>
+    CarriesInc = 64,
+    CarriesDec = 68,
 }
 
 /// <summary>The state of one x86 processor, in native memory. Generated code reaches it through one base register.</summary>

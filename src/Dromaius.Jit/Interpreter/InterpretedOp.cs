@@ -28,7 +28,7 @@ public enum UnitExit
 internal enum Code : ushort
 {
     Mov64, Mov32, Add64, Add32, Sub64, Sub32, And64, And32, Or64, Or32, Xor64, Xor32, Shl64, Shl32, Shr64, Shr32, Sar64,
-    Sar32, ZExt8, ZExt16, SExt8, SExt16, SExt32, Fold, SetCond, Select,
+    Sar32, ZExt8, ZExt16, SExt8, SExt16, SExt32, Carry, Fold, SetCond, Select,
     LdState8, LdState16, LdState32, LdState64, StState8, StState16, StState32, StState64,
     GuestLd, GuestSt, GuestRmw, GuestCas,
     VLdState, VStState, VGuestLd, VGuestSt, VFromInt, VToInt, VMov, VecOp, VecToIntOp,
@@ -45,7 +45,7 @@ internal unsafe struct InterpretedOp
 {
     public Code Code;
 
-    /// <summary>A <c>Cond</c>, or the <c>IrOp</c> of a Fold.</summary>
+    /// <summary>A <c>Cond</c>, or the <c>IrOp</c> of a Fold or Carry.</summary>
     public byte Sub;
 
     /// <summary>Conditions: left shift that brings the operands to the top of 64 bits. Others: a <c>W</c>.</summary>

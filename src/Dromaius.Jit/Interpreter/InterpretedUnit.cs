@@ -71,6 +71,9 @@ public sealed unsafe class InterpretedUnit
                 case Code.SExt8: R(bases, ip->Dst) = (ulong)(sbyte)R(bases, ip->A); break;
                 case Code.SExt16: R(bases, ip->Dst) = (ulong)(short)R(bases, ip->A); break;
                 case Code.SExt32: R(bases, ip->Dst) = (ulong)(int)R(bases, ip->A); break;
+                case Code.Carry:
+                    R(bases, ip->Dst) = IrFold.Carry((IrOp)ip->Sub, (W)ip->Shape, R(bases, ip->A), R(bases, ip->B), R(bases, ip->C));
+                    break;
                 case Code.Fold:
                     if (!IrFold.TryFold((IrOp)ip->Sub, (W)ip->Shape, default, R(bases, ip->A), R(bases, ip->B), ip->Imm,
                         out var folded))

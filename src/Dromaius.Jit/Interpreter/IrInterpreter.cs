@@ -111,6 +111,10 @@ public static unsafe class IrInterpreter
                     o.Code = Code.SetCond;
                     o.Shape = ConditionShift(i.Width);
                     break;
+                case IrOp.AddCarry or IrOp.SubBorrow or IrOp.CarryOf or IrOp.BorrowOf:
+                    o.Code = Code.Carry;
+                    o.Sub = (byte)i.Op;
+                    break;
                 case IrOp.Select:
                     o.Code = Code.Select;
                     o.Shape = ConditionShift(i.Width);

@@ -164,6 +164,21 @@ public sealed class IrBuilder
         return t;
     }
 
+    /// <summary>a + b + carry, and what is carried out; of the carry bit 0 counts.</summary>
+    public (Val Sum, Val Carry) AddCarry(W w, Val a, Val b, Val carry) => WithCarry(IrOp.CarryOf, IrOp.AddCarry, w, a, b, carry);
+
+    /// <summary>a - b - borrow, and what is borrowed; of the borrow bit 0 counts.</summary>
+    public (Val Difference, Val Borrow) SubBorrow(W w, Val a, Val b, Val borrow) =>
+        WithCarry(IrOp.BorrowOf, IrOp.SubBorrow, w, a, b, borrow);
+
+    private (Val Result, Val Carry) WithCarry(IrOp carryOp, IrOp resultOp, W w, Val a, Val b, Val c)
+    {
+        var (carry, result) = (NewTemp(), NewTemp());
+        Emit(carryOp, w, carry, a, b).C = c;
+        Emit(resultOp, w, result, a, b).C = c;
+        return (result, carry);
+    }
+
     public Val Extract(Val a, int pos, int len)
     {
         var t = NewTemp();

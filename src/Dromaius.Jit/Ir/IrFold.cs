@@ -38,6 +38,19 @@ public static class IrFold
         }
     }
 
+    /// <summary>The result of AddCarry, SubBorrow, CarryOf or BorrowOf.</summary>
+    public static ulong Carry(IrOp op, W w, ulong a, ulong b, ulong c)
+    {
+        (a, b, c) = (Truncate(w, a), Truncate(w, b), c & 1);
+        return op switch
+        {
+            IrOp.AddCarry => Truncate(w, a + b + c),
+            IrOp.SubBorrow => Truncate(w, a - b - c),
+            IrOp.CarryOf => Truncate(w, a + b + c) < a || (c != 0 && Truncate(w, a + b + c) == a) ? 1UL : 0UL,
+            _ => a < b || (c != 0 && a == b) ? 1UL : 0UL,
+        };
+    }
+
     /// <summary>Whether a condition holds between two values at a width.</summary>
     public static bool Holds(Cond cond, W w, ulong a, ulong b)
     {

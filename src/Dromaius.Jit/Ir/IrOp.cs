@@ -50,6 +50,12 @@ public enum IrOp : byte
     /// <summary>A + (B &lt;&lt; Imm), Imm up to 3.</summary>
     AddScaled,
 
+    /// <summary>A + B + C and A - B - C, where bit 0 of C counts; D or Q.</summary>
+    AddCarry, SubBorrow,
+
+    /// <summary>1 if that sum or difference carries out of the width, else 0. Before the operation above on the same operands it costs little.</summary>
+    CarryOf, BorrowOf,
+
     /// <summary>Low W bits (B, W or D) zero- or sign-extended to 64 bits.</summary>
     ZExt, SExt,
 

@@ -158,6 +158,7 @@ public static class IrVerifier
         IrOp.ZExt or IrOp.SExt => new Shape(ValType.Int, Operands.A, Min: W.B, Max: W.D),
         IrOp.Extract => new Shape(ValType.Int, Operands.A, Min: W.Q),
         IrOp.Deposit => new Shape(ValType.Int, Operands.AB, Min: W.Q),
+        IrOp.AddCarry or IrOp.SubBorrow or IrOp.CarryOf or IrOp.BorrowOf => new Shape(ValType.Int, Operands.ABC),
         IrOp.SetCond => new Shape(ValType.Int, Operands.AB, Min: W.B),
         IrOp.Select => new Shape(ValType.Int, Operands.ABCD, Min: W.B),
         IrOp.BrCond or IrOp.ExitIf => new Shape(null, Operands.AB, Min: W.B),

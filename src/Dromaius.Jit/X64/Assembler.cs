@@ -336,6 +336,18 @@ internal sealed unsafe class Assembler
         Imm(width, imm);
     }
 
+    /// <summary>BT r, imm8: CF becomes one of the low 32 bits.</summary>
+    public void BitTest(Reg r, int bit)
+    {
+        Prefixes(2, 0, 0, (int)r, false, false);
+        Byte(0x0F);
+        Byte(0xBA);
+        ModReg(4, (int)r);
+        Byte(bit);
+    }
+
+    public void Stc() => Byte(0xF9);
+
     public void Neg(int width, Reg r) => Group3(width, 3, r);
 
     public void Not(int width, Reg r) => Group3(width, 2, r);

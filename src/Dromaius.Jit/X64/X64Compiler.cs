@@ -171,6 +171,9 @@ internal sealed unsafe partial class X64Compiler
             case IrOp.Add:
                 EmitAdd(ref i);
                 break;
+            case IrOp.AddCarry or IrOp.SubBorrow or IrOp.CarryOf or IrOp.BorrowOf:
+                EmitCarry(ref i);
+                break;
             case IrOp.AddScaled:
                 {
                     var (a, b) = (_alloc.Use(i.A), _alloc.Use(i.B));

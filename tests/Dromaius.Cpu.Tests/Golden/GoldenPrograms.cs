@@ -170,6 +170,28 @@ internal static class GoldenPrograms
             c.add(rax, rcx);
             c.adc(rdx, 0);
         });
+        yield return Build("a row of a long multiplication", c =>
+        {
+            c.xor(r10d, r10d);
+            c.mulx(r11, rax, __qword_ptr[rsi]);
+            c.adcx(rax, rcx);
+            c.adox(rax, __qword_ptr[rdi]);
+            c.mov(__qword_ptr[rdi], rax);
+            c.mulx(rcx, rax, __qword_ptr[rsi + 8]);
+            c.adcx(rax, r11);
+            c.adox(rax, __qword_ptr[rdi + 8]);
+            c.mov(__qword_ptr[rdi + 8], rax);
+            c.adcx(rcx, r10);
+            c.adox(rcx, r10);
+        });
+        yield return Build("a sum of four words", c =>
+        {
+            c.add(rax, __qword_ptr[rsi]);
+            c.adc(rbx, __qword_ptr[rsi + 8]);
+            c.adc(rcx, __qword_ptr[rsi + 16]);
+            c.adc(rdx, 0);
+            c.sbb(r8, r8);
+        });
         yield return Build("division by a constant", c =>
         {
             c.mov(eax, edi);

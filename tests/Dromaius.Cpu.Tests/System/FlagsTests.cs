@@ -65,6 +65,10 @@ public sealed class FlagsTests
     [InlineData(CcOp.Mul, 0x03UL, 1UL, Eflags.Cf | Eflags.Of | Eflags.Pf)]
     [InlineData(CcOp.Count, 0UL, 0x80UL, Eflags.Zf)]
     [InlineData(CcOp.Popcnt, 0UL, 0UL, Eflags.Zf)]
+    [InlineData(CcOp.Carries, 1UL, (ulong)(Eflags.Zf | Eflags.Of), Eflags.Cf | Eflags.Zf)]
+    [InlineData(CcOp.Carries, 0UL, (ulong)(Eflags.Cf | Eflags.Sf), Eflags.Sf)]
+    [InlineData(CcOp.CarriesInc, 1UL, 0x80UL, Eflags.Cf | Eflags.Sf | Eflags.Af)]
+    [InlineData(CcOp.CarriesDec, 0UL, 0UL, Eflags.Zf | Eflags.Pf)]
     public void OtherFamilies(CcOp op, ulong dst, ulong src, uint expected) =>
         Assert.Equal(expected, X86Cpu.ComputeArithmeticFlags(op, dst, src, 0));
 }

@@ -75,6 +75,13 @@ public sealed unsafe partial class X86Cpu
         var family = (CcOp)((uint)op & ~3u);
         if (family == CcOp.Eflags)
             return src & Eflags.Arithmetic;
+        if (family >= CcOp.Carries)
+        {
+            var others = family == CcOp.Carries ? src & Eflags.Arithmetic
+                : ComputeArithmeticFlags((family == CcOp.CarriesInc ? CcOp.Inc : CcOp.Dec) + (op - family), src, 0, 0);
+            return (others & ~(Eflags.Cf | (ulong)Eflags.Of)) | (dst != 0 ? Eflags.Cf : 0) | (src2 != 0 ? Eflags.Of : 0);
+        }
+
         if (family == CcOp.Cmp)
             (family, dst) = (CcOp.Sub, dst - src);
         var bits = 8 << (int)((uint)op & 3);
@@ -145,6 +152,10 @@ public sealed unsafe partial class X86Cpu
                 return (src & mask) != 0 ? 1UL : 0;
             case CcOp.Count:
                 return (src & mask) == 0 ? 1UL : 0;
+            case CcOp.Carries:
+            case CcOp.CarriesInc:
+            case CcOp.CarriesDec:
+                return dst;
             case CcOp.Cmp:
                 return (dst & mask) < (src & mask) ? 1UL : 0;
             case CcOp.Add:

@@ -13,6 +13,7 @@ public sealed partial class X86Emitter
 
     private void BitTest(BitOp op)
     {
+        ExpectResult();
         ref readonly var insn = ref Insn;
         var w = OperandWidth(0);
         var wide = Wide(w);
@@ -87,6 +88,19 @@ public sealed partial class X86Emitter
     }
 
     /// <summary>
+    /// Before <see cref="SetBitCarry"/>: flags of unknown origin become such as it can take. Places a label: call before other
+    /// temporaries exist.
+    /// </summary>
+    private void ExpectResult()
+    {
+        if (_ccOp != Unknown || _flagsDead)
+            return;
+        var back = B.NewLabel();
+        B.BrCond(Cond.UGe, W.D, CcOpGlobal, B.Const((int)CcOp.Cmp), NewCold(ColdKind.MaterializeFlags, back));
+        PlaceLabel(back);
+    }
+
+    /// <summary>
     /// CF from a bit; ZF stays. Where the flags come from a result, a "shifted right" record over the same result says just that.
     /// </summary>
     private void SetBitCarry(W wide, Val value, Val position)
@@ -94,6 +108,12 @@ public sealed partial class X86Emitter
         if (_flagsDead)
             return;
         var bit = B.And(W.D, B.Shr(wide, value, position), B.Const(1));
+        if (HasCarries)
+        {
+            SetRecord(_ccOp, bit, FlagSrc, FlagSrc2);
+            return;
+        }
+
         if (_ccOp == (int)CcOp.Eflags)
         {
             SetFlagsFromBits(B.Deposit(FlagSrc, bit, 0, 1));
@@ -102,8 +122,10 @@ public sealed partial class X86Emitter
 
         if (_ccOp != Unknown)
         {
-            var dst = _flagDst;
-            SetFlags(CcOp.Sar, (W)(_ccOp & 3), Val.None, bit);
+            var w = (W)(_ccOp & 3);
+            var difference = (CcOp)(_ccOp & ~3) == CcOp.Cmp ? B.Sub(Wide(w), FlagDst, FlagSrc) : Val.None;
+            var dst = difference.IsNone ? _flagDst : difference;
+            SetFlags(CcOp.Sar, w, difference, bit);
             _flagDst = dst;
             return;
         }

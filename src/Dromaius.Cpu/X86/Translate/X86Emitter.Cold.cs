@@ -31,6 +31,9 @@ public sealed partial class X86Emitter
         /// <summary>Fills the flags in as EFLAGS bits and goes back.</summary>
         MaterializeFlags,
 
+        /// <summary>Makes the flags a record of <see cref="CcOp.Carries"/> and goes back.</summary>
+        SplitFlags,
+
         /// <summary>The block reaches beyond the limit of CS.</summary>
         CodeLimit,
 
@@ -119,6 +122,11 @@ public sealed partial class X86Emitter
                     break;
                 case ColdKind.MaterializeFlags:
                     EmitMaterialize();
+                    B.Br(path.Back);
+                    break;
+                case ColdKind.SplitFlags:
+                    var (carry, others, overflow) = SplitFlags();
+                    StoreFlags((int)CcOp.Carries, carry, others, overflow);
                     B.Br(path.Back);
                     break;
                 default:

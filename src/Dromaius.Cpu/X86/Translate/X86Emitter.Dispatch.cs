@@ -33,8 +33,8 @@ public sealed partial class X86Emitter
             case Mnemonic.Imul: Imul(); break;
             case Mnemonic.Div: Div(); break;
             case Mnemonic.Idiv: Idiv(); break;
-            case Mnemonic.Adcx: AddWithFlag(FlagC, 0); break;
-            case Mnemonic.Adox: AddWithFlag(FlagO, 11); break;
+            case Mnemonic.Adcx: AddWithFlag(overflow: false); break;
+            case Mnemonic.Adox: AddWithFlag(overflow: true); break;
 
             // Moves and conversions.
             case Mnemonic.Mov: Mov(); break;

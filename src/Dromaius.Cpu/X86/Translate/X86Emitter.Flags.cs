@@ -34,16 +34,16 @@ public sealed partial class X86Emitter
     public const int FlagC = 1, FlagP = 4, FlagA = 0x10, FlagZ = 0x40, FlagS = 0x80, FlagO = 0x800;
     public const int ArithmeticFlags = FlagC | FlagP | FlagA | FlagZ | FlagS | FlagO;
 
-    private const int Unknown = -1;
+    private const int Unknown = -1, AnyCarries = -2;
 
-    // The CcOp in force: a known one, or Unknown.
+    // The CcOp in force: a known one, Unknown, or one from CcOp.Carries on.
     private int _ccOp;
 
     // Operands in force where they are at hand; none: only in the globals.
     private Val _flagDst, _flagSrc, _flagSrc2;
 
-    // The minuend of a Sub; the two operands of a TEST or AND.
-    private Val _minuend, _testA, _testB;
+    // The minuend of a Sub; the two operands of a TEST or AND; CF as 0 or 1.
+    private Val _minuend, _testA, _testB, _carry;
 
     // The flags of the current instruction are overwritten before anybody can look.
     private bool _flagsDead;
@@ -83,7 +83,7 @@ public sealed partial class X86Emitter
     private void ForgetFlagOperands()
     {
         _flagDst = _flagSrc = _flagSrc2 = Val.None;
-        _minuend = _testA = _testB = Val.None;
+        _minuend = _testA = _testB = _carry = Val.None;
     }
 
     /// <summary>A general register is about to change: operands that named it are lost.</summary>
@@ -103,10 +103,19 @@ public sealed partial class X86Emitter
     /// <summary>Records the operation that the flags come from.</summary>
     private void SetFlags(CcOp family, W w, Val dst, Val src = default, Val src2 = default, Val minuend = default)
     {
+        SetRecord((int)family + (family == CcOp.Eflags ? 0 : (int)w), dst, src, src2, minuend);
+    }
+
+    private void SetRecord(int op, Val dst, Val src, Val src2, Val minuend = default)
+    {
         if (_flagsDead)
             return;
-        var op = (int)family + (family == CcOp.Eflags ? 0 : (int)w);
         ForgetFlagOperands();
+        // Parts of the old record that go to another place in the new one: storing the record overwrites them.
+        if (src == CcDstGlobal)
+            src = B.Copy(src);
+        if (src2 == CcDstGlobal || src2 == CcSrcGlobal)
+            src2 = B.Copy(src2);
         if (_deferFlags)
         {
             // Values that later instructions of the block cannot change.
@@ -151,7 +160,7 @@ public sealed partial class X86Emitter
         // INC and DEC left out the carry that they keep: it follows from the record before them.
         if ((CcOp)(_ccOp & ~3) is CcOp.Inc or CcOp.Dec)
         {
-            _flagSrc = B.Call(SystemHelpers.ComputeCarry, _storedOp == Unknown ? CcOpGlobal : B.Const(_storedOp), CcDstGlobal,
+            _flagSrc = B.Call(SystemHelpers.ComputeCarry, _storedOp < 0 ? CcOpGlobal : B.Const(_storedOp), CcDstGlobal,
                 CcSrcGlobal, CcSrc2Global);
         }
 
@@ -181,8 +190,9 @@ public sealed partial class X86Emitter
 
     private void EmitMaterialize()
     {
-        var op = _ccOp == Unknown ? CcOpGlobal : B.Const(_ccOp);
-        var bits = B.Call(SystemHelpers.ComputeFlags, op, FlagDst, FlagSrc, FlagSrc2);
+        var bits = (CcOp)_ccOp == CcOp.Carries ? B.Deposit(B.Deposit(FlagSrc, FlagDst, 0, 1), FlagSrc2, 11, 1)
+            : IsLogicOfConstant(out var known) ? B.Const(known)
+            : B.Call(SystemHelpers.ComputeFlags, _ccOp < 0 ? CcOpGlobal : B.Const(_ccOp), FlagDst, FlagSrc, FlagSrc2);
         B.Set(CcSrcGlobal, bits);
         B.Set(CcOpGlobal, B.Const(0));
         ForgetFlagOperands();
@@ -191,9 +201,57 @@ public sealed partial class X86Emitter
         _flagSrc = bits;
     }
 
+    /// <summary>XOR of a register with itself: how CF and OF are cleared before long additions.</summary>
+    private bool IsLogicOfConstant(out ulong flags)
+    {
+        flags = 0;
+        if ((CcOp)(_ccOp & ~3) != CcOp.Logic || !B.TryConst(FlagDst, out var result))
+            return false;
+        flags = X86Cpu.ComputeArithmeticFlags((CcOp)_ccOp, result, 0, 0);
+        return true;
+    }
+
+    /// <summary>
+    /// Before an instruction that adds a carry: flags that came from another block are most likely those of an earlier part of the same
+    /// long addition. Places a label: call before other temporaries exist.
+    /// </summary>
+    private void ExpectCarries()
+    {
+        if (_ccOp != Unknown)
+            return;
+        var back = B.NewLabel();
+        B.BrCond(Cond.ULt, W.D, CcOpGlobal, B.Const((int)CcOp.Carries), NewCold(ColdKind.SplitFlags, back));
+        PlaceLabel(back);
+        _ccOp = _storedOp = AnyCarries;
+    }
+
+    private bool HasCarries => _ccOp is AnyCarries or >= (int)CcOp.Carries;
+
+    /// <summary>CF, the flags beside CF and OF, and OF.</summary>
+    private (Val Carry, Val Others, Val Overflow) SplitFlags()
+    {
+        if (HasCarries)
+            return (FlagDst, FlagSrc, FlagSrc2);
+        var flags = MaterializeFlags();
+        return B.TryConst(flags, out var bits)
+            ? (B.Const(bits & FlagC), flags, B.Const(bits >> 11 & 1))
+            : (B.And(W.D, flags, B.Const(FlagC)), flags, B.Extract(flags, 11, 1));
+    }
+
+    /// <summary>CF of the record just set is at hand.</summary>
+    private void NoteCarry(Val carry)
+    {
+        if (!_flagsDead)
+            _carry = carry;
+    }
+
     /// <summary>CF as 0 or 1.</summary>
     public Val CarryFlag()
     {
+        if (!_carry.IsNone)
+            return _carry;
+        if (HasCarries)
+            return FlagDst;
         if (_ccOp == Unknown)
             MaterializeFlags();
         var w = (W)(_ccOp & 3);
@@ -251,12 +309,16 @@ public sealed partial class X86Emitter
 
     private FlagTest PositiveCondition(int condition)
     {
-        if (_ccOp == Unknown)
+        if (HasCarries && condition is Below or Overflow)
+            return new FlagTest(Cond.Ne, W.D, condition == Below ? FlagDst : FlagSrc2, B.Const(0));
+        if (_ccOp < 0 || (HasCarries && condition is BelowEqual or Less or LessEqual))
             MaterializeFlags();
         var w = (W)(_ccOp & 3);
         FlagTest? test = (CcOp)(_ccOp & ~3) switch
         {
             CcOp.Eflags => EflagsCondition(condition),
+            CcOp.Carries => EflagsCondition(condition),
+            CcOp.CarriesInc or CcOp.CarriesDec => ResultCondition(condition, w, FlagSrc),
             CcOp.Sub => SubCondition(condition, w),
             CcOp.Cmp => CmpCondition(condition, w),
             CcOp.Logic or CcOp.Bmi or CcOp.Count or CcOp.Popcnt => LogicCondition(condition, w),
@@ -266,7 +328,7 @@ public sealed partial class X86Emitter
             CcOp.Mul when condition == Overflow => new FlagTest(Cond.Ne, w, FlagSrc, B.Const(0)),
             _ => null,
         };
-        test ??= ResultCondition(condition, w);
+        test ??= ResultCondition(condition, w, FlagDst);
         if (test is { } found)
             return found;
         MaterializeFlags();
@@ -297,21 +359,21 @@ public sealed partial class X86Emitter
     }
 
     /// <summary>Conditions that follow from the result alone, whatever the operation.</summary>
-    private FlagTest? ResultCondition(int condition, W w)
+    private FlagTest? ResultCondition(int condition, W w, Val result)
     {
         switch (condition)
         {
             case Equal:
-                return new FlagTest(Cond.Eq, w, FlagDst, B.Const(0));
+                return new FlagTest(Cond.Eq, w, result, B.Const(0));
             case Sign:
-                return new FlagTest(Cond.SLt, w, FlagDst, B.Const(0));
+                return new FlagTest(Cond.SLt, w, result, B.Const(0));
             case Below:
                 return new FlagTest(Cond.Ne, W.D, CarryFlag(), B.Const(0));
             case BelowEqual:
                 return new FlagTest(Cond.Ne, W.D,
-                    B.Or(W.D, CarryFlag(), B.SetCond(Cond.Eq, w, FlagDst, B.Const(0))), B.Const(0));
+                    B.Or(W.D, CarryFlag(), B.SetCond(Cond.Eq, w, result, B.Const(0))), B.Const(0));
             case Parity:
-                return ParityOf(FlagDst);
+                return ParityOf(result);
             default:
                 return null;
         }

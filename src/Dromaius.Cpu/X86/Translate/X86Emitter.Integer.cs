@@ -53,21 +53,28 @@ public sealed partial class X86Emitter
     {
         var w = OperandWidth(0);
         var wide = Wide(w);
+        ExpectCarries();
         var carry = CarryFlag();
         var b = LoadOperand(1, w);
-        Val sum;
+        Val sum, carryOut = default;
         if (IsLockedMemory)
         {
             var addend = B.Add(wide, b, carry);
             sum = B.Add(wide, B.GuestRmw(RmwKind.Add, w, EffectiveAddress(), addend, MemOpFor(w)), addend);
         }
-        else
+        else if (w < W.D)
         {
             sum = B.Add(wide, B.Add(wide, LoadOperand(0, w), b), carry);
             StoreResultMemory(w, sum);
         }
+        else
+        {
+            (sum, carryOut) = B.AddCarry(w, LoadOperand(0, w), b, carry);
+            StoreResultMemory(w, sum);
+        }
 
         SetFlags(CcOp.Adc, w, sum, b, carry);
+        NoteCarry(carryOut);
         StoreResultRegister(sum);
     }
 
@@ -101,6 +108,7 @@ public sealed partial class X86Emitter
     {
         var w = OperandWidth(0);
         var wide = Wide(w);
+        ExpectCarries();
         var borrow = CarryFlag();
         if (SameRegisters)
         {
@@ -112,19 +120,25 @@ public sealed partial class X86Emitter
         }
 
         var b = LoadOperand(1, w);
-        Val difference;
+        Val difference, borrowOut = default;
         if (IsLockedMemory)
         {
             var addend = B.Neg(wide, B.Add(wide, b, borrow));
             difference = B.Add(wide, B.GuestRmw(RmwKind.Add, w, EffectiveAddress(), addend, MemOpFor(w)), addend);
         }
-        else
+        else if (w < W.D)
         {
             difference = B.Sub(wide, B.Sub(wide, LoadOperand(0, w), b), borrow);
             StoreResultMemory(w, difference);
         }
+        else
+        {
+            (difference, borrowOut) = B.SubBorrow(w, LoadOperand(0, w), b, borrow);
+            StoreResultMemory(w, difference);
+        }
 
         SetFlags(CcOp.Sbb, w, difference, b, borrow);
+        NoteCarry(borrowOut);
         StoreResultRegister(difference);
     }
 
@@ -183,7 +197,9 @@ public sealed partial class X86Emitter
     {
         var w = OperandWidth(0);
         var wide = Wide(w);
-        var carry = _flagsDead || _deferFlags ? Val.None : CarryForIncrement();
+        // The counter of a long addition: its carry goes on behind it.
+        var counts = HasCarries || !_carry.IsNone;
+        var carry = _flagsDead ? Val.None : counts ? CarryFlag() : _deferFlags ? Val.None : CarryForIncrement();
         Val result;
         if (IsLockedMemory)
         {
@@ -195,7 +211,13 @@ public sealed partial class X86Emitter
             StoreResultMemory(w, result);
         }
 
-        SetFlags(delta > 0 ? CcOp.Inc : CcOp.Dec, w, result, carry);
+        if (counts && !_flagsDead)
+        {
+            var overflow = B.SetCond(Cond.Eq, w, result, B.Const(delta > 0 ? SignBit(w) : SignBit(w) - 1));
+            SetFlags(delta > 0 ? CcOp.CarriesInc : CcOp.CarriesDec, w, carry, result, overflow);
+        }
+        else
+            SetFlags(delta > 0 ? CcOp.Inc : CcOp.Dec, w, result, carry);
         StoreResultRegister(result);
     }
 
@@ -375,18 +397,15 @@ public sealed partial class X86Emitter
     private void SetCarry(Val carry) => SetFlagsFromBits(B.Deposit(MaterializeFlags(), carry, 0, 1));
 
     /// <summary>ADCX and ADOX: an addition whose carry goes through one flag and leaves the others.</summary>
-    private void AddWithFlag(int flag, int position)
+    private void AddWithFlag(bool overflow)
     {
         var w = OperandWidth(0);
-        var flags = MaterializeFlags();
+        ExpectCarries();
+        var op = HasCarries ? _ccOp : (int)CcOp.Carries;
+        var (carry, others, over) = SplitFlags();
         var b = LoadOperand(1, w);
-        var a = ReadGpr(Insn.Op0Register);
-        var carry = B.Extract(flags, position, 1);
-        var partial = B.Add(w, a, b);
-        var sum = B.Add(w, partial, carry);
-        // At most one of the two additions carries.
-        var carryOut = B.Or(W.D, B.SetCond(Cond.ULt, w, partial, b), B.SetCond(Cond.ULt, w, sum, carry));
-        SetFlagsFromBits(B.Deposit(flags, carryOut, position, 1));
+        var (sum, next) = B.AddCarry(w, ReadGpr(Insn.Op0Register), b, overflow ? over : carry);
+        SetRecord(op, overflow ? carry : next, others, overflow ? next : over);
         WriteGprClean(Insn.Op0Register, sum);
     }
 }
