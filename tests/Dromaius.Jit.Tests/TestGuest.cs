@@ -105,6 +105,7 @@ internal sealed unsafe class TestGuest : IDisposable
         return new GuestLayout
         {
             Globals = globals,
+            StackPointer = 4,
             PcOffset = TestState.PcOffset,
             ModeOffset = TestState.ModeOffset,
             CodeBaseOffset = TestState.CodeBaseOffset,

@@ -11,6 +11,9 @@ public sealed class GuestLayout
 {
     public required Global[] Globals { get; init; }
 
+    /// <summary>The global that is the stack pointer.</summary>
+    public required int StackPointer { get; init; }
+
     /// <summary>Offset of the 64-bit program counter.</summary>
     public required int PcOffset { get; init; }
 

@@ -3,8 +3,8 @@ using Dromaius.Jit.Ir;
 namespace Dromaius.Jit.X64;
 
 /// <summary>
-/// Accesses of hot code look at the page that they touched last before they look into the TLB: a comparison and a load that do not
-/// wait for one another.
+/// Accesses of hot code that are likely to stay on a page (<see cref="Passes.SteadyPages"/>) look at the page that they touched last
+/// before they look into the TLB: a comparison and a load that do not wait for one another.
 /// </summary>
 internal sealed unsafe partial class X64Compiler
 {

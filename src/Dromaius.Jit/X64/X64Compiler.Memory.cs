@@ -78,7 +78,7 @@ internal sealed unsafe partial class X64Compiler
         var x = i.Op == IrOp.VGuestLd ? _alloc.TargetVec() : -1;
         Snapshot(cold);
         var writable = isStore || (grouped && StoresNext(i));
-        if (_b.IsHot && access.AlignMask == 0)
+        if (_b.IsHot && access.AlignMask == 0 && _steady.IsSteady(_alloc.At))
             EmitLastPage(cold, access, address, host, tag, writable ? TagWrite : TagRead);
         else
         {

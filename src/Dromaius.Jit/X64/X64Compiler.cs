@@ -31,6 +31,7 @@ internal sealed unsafe partial class X64Compiler
     private readonly Thunks _thunks;
     private readonly Liveness _liveness = new();
     private readonly Addresses _addresses = new();
+    private readonly SteadyPages _steady = new();
     private readonly ForwardVectors _forward = new();
     private readonly DeadStores _deadStores = new();
     private readonly List<ColdPath> _cold = [];
@@ -104,6 +105,8 @@ internal sealed unsafe partial class X64Compiler
         Array.Clear(_labels);
         Coalesce.Run(b);
         _addresses.Run(b);
+        if (b.IsHot)
+            _steady.Run(b);
         _forward.Run(b);
         _deadStores.Run(b);
         _liveness.Run(b);

@@ -94,6 +94,7 @@ public static unsafe class X86Layout
         return new GuestLayout
         {
             Globals = globals,
+            StackPointer = Rsp,
             PcOffset = Offset(&Instance->Rip),
             ModeOffset = Offset(&Instance->Mode),
             CodeBaseOffset = Offset(&Instance->CodeBase),
