@@ -41,6 +41,7 @@ public sealed record SocketSettings
 /// <summary>A TCP or Unix stream socket, client or server for one client at a time, with Telnet framing if asked.</summary>
 public sealed class SocketBackend : CharBackend
 {
+    private const int MostDescriptors = 16;
     private readonly SocketSettings _settings;
     private readonly Socket? _listener;
     private readonly OutputQueue _queue;
@@ -57,7 +58,7 @@ public sealed class SocketBackend : CharBackend
         : base(loop, id)
     {
         _settings = settings;
-        _receivedDescriptor = _descriptors.Enqueue;
+        _receivedDescriptor = KeepDescriptor;
         _queue = new OutputQueue(IsWritable, SendAll, lossless: false);
         _telnet = settings.Telnet ? new TelnetFilter() : null;
         if (settings.Server)
@@ -150,7 +151,7 @@ public sealed class SocketBackend : CharBackend
     {
         while (_peer is { } peer)
         {
-            var n = peer.AddressFamily == AddressFamily.Unix ? ReceiveMessage(peer, buffer) : peer.Receive(buffer);
+            var n = OperatingSystem.IsLinux() && peer.AddressFamily == AddressFamily.Unix ? ReceiveMessage(peer, buffer) : peer.Receive(buffer);
             if (n <= 0)
                 return;
             if (_telnet != null)
@@ -162,6 +163,15 @@ public sealed class SocketBackend : CharBackend
 
             PostInput(buffer.AsMemory(0, n));
         }
+    }
+
+    /// <summary>A peer may send more than anybody takes.</summary>
+    private void KeepDescriptor(int fd)
+    {
+        if (_descriptors.Count < MostDescriptors)
+            _descriptors.Enqueue(fd);
+        else
+            DescriptorSets.Close(fd);
     }
 
     private int ReceiveMessage(Socket peer, byte[] buffer)
