@@ -471,7 +471,7 @@ public sealed class BlockBackend : IDisposable
         }
     }
 
-    /// <summary>Many small pieces: copying them costs less than a call to the host for each.</summary>
+    /// <summary>Many small pieces: even copying them costs less than a call to the host for each.</summary>
     private static bool IsScattered(BlockRequest request) =>
         request.Segments.Count > 1 && request.Length is > 0 and <= MaxGathered && request.Length / request.Segments.Count < 65536;
 
@@ -480,6 +480,9 @@ public sealed class BlockBackend : IDisposable
         var total = 0;
         foreach (var segment in request.Segments)
             total += segment.Length;
+        if (isWrite ? node.DetectZeroes == DetectZeroes.Off && node.TryWrite(request.Offset, request.Segments, total)
+            : node.TryRead(request.Offset, request.Segments, total))
+            return;
         var buffer = ArrayPool<byte>.Shared.Rent(total);
         try
         {

@@ -69,6 +69,20 @@ public abstract partial class BlockNode : IDisposable
 
     public abstract void Read(long offset, Span<byte> into);
 
+    /// <summary>Reads into pieces, one behind the other, without a copy; false where that cannot be done, and <see cref="Read"/> is to.</summary>
+    public virtual bool TryRead(long offset, IReadOnlyList<Memory<byte>> into, long length) => false;
+
+    /// <summary>The same for writing.</summary>
+    public bool TryWrite(long offset, IReadOnlyList<Memory<byte>> from, long length)
+    {
+        if (!TryWriteCore(offset, from, length))
+            return false;
+        OnWritten(offset, length);
+        return true;
+    }
+
+    protected virtual bool TryWriteCore(long offset, IReadOnlyList<Memory<byte>> from, long length) => false;
+
     public void Write(long offset, ReadOnlySpan<byte> from)
     {
         WriteCore(offset, from);

@@ -18,6 +18,47 @@ public sealed class BlockBackendTests
         Assert.Equal(new byte[] { 1, 2, 3, 4, 5 }, back);
     }
 
+    /// <summary>More pieces than one call to the host takes, of any length, up to the file's ragged end and beyond it.</summary>
+    [Fact]
+    public void FilesTakeScatteredSegments()
+    {
+        var path = Path.GetTempFileName();
+        try
+        {
+            var random = new Random(3);
+            var expected = new byte[1_000_100];
+            random.NextBytes(expected);
+            File.WriteAllBytes(path, expected);
+            Array.Resize(ref expected, 1_000_448); // the last sector counts whole
+            using var node = new Raw.RawNode(new Host.HostFileNode(path, new Host.HostFileOptions()));
+            var backend = new BlockBackend("d0", _loop, node);
+            for (var n = 0; n < 50; n++)
+            {
+                var pieces = Enumerable.Range(0, random.Next(2, 600)).Select(_ => new byte[random.Next(0, 1500)]).ToArray();
+                var length = pieces.Sum(static p => p.Length);
+                var offset = n % 5 == 0 ? expected.Length - length : random.Next(0, expected.Length - length);
+                if (random.Next(2) == 0)
+                {
+                    foreach (var piece in pieces)
+                        random.NextBytes(piece);
+                    Assert.Equal(BlockError.None, Run(backend, BlockOperation.Write, offset, pieces));
+                    pieces.SelectMany(static p => p).ToArray().CopyTo(expected, offset);
+                }
+                else
+                {
+                    Assert.Equal(BlockError.None, Run(backend, BlockOperation.Read, offset, pieces));
+                    Assert.Equal(expected[offset..(offset + length)], pieces.SelectMany(static p => p));
+                }
+            }
+
+            Assert.Equal(BlockError.Invalid, Run(backend, BlockOperation.Read, expected.Length - 600, new byte[300], new byte[301]));
+        }
+        finally
+        {
+            File.Delete(path);
+        }
+    }
+
     [Fact]
     public void FailuresAreReported()
     {

@@ -79,6 +79,20 @@ public sealed class HostFileNode : BlockNode
         into[(int)n..].Clear();
     }
 
+    public override bool TryRead(long offset, IReadOnlyList<Memory<byte>> into, long length) =>
+        !IsDirect && offset >= 0 && offset <= Length - length && _disk.Read(offset, into) == length;
+
+    protected override bool TryWriteCore(long offset, IReadOnlyList<Memory<byte>> from, long length)
+    {
+        if (IsDirect || IsReadOnly || offset < 0 || (_isDevice && offset > Length - length))
+            return false;
+        ForgetExtent();
+        if (_disk.Write(offset, from) != length)
+            return false;
+        Grow(offset + length);
+        return true;
+    }
+
     protected override void WriteCore(long offset, ReadOnlySpan<byte> from)
     {
         CheckWritable();

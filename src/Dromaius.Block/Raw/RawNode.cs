@@ -47,6 +47,14 @@ public sealed class RawNode : BlockNode
         _file.ReadPadded(_offset + offset, into);
     }
 
+    public override bool TryRead(long offset, IReadOnlyList<Memory<byte>> into, long length) =>
+        IsInside(offset, length) && _file.TryRead(_offset + offset, into, length);
+
+    protected override bool TryWriteCore(long offset, IReadOnlyList<Memory<byte>> from, long length) =>
+        IsInside(offset, length) && (_looksLikeImage == null || offset >= 512) && _file.TryWrite(_offset + offset, from, length);
+
+    private bool IsInside(long offset, long length) => offset >= 0 && length >= 0 && offset <= _length - length;
+
     protected override void WriteCore(long offset, ReadOnlySpan<byte> from)
     {
         CheckRange(offset, from.Length);

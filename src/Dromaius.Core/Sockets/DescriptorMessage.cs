@@ -1,4 +1,5 @@
 using System.Runtime.InteropServices;
+using Dromaius.Core.Storage;
 
 namespace Dromaius.Core.Sockets;
 
@@ -14,18 +15,11 @@ public static unsafe partial class DescriptorMessage
     {
         public void* Name;
         public uint NameLength;
-        public Vector* Vectors;
+        public IoVector* Vectors;
         public nuint VectorCount;
         public void* Control;
         public nuint ControlLength;
         public int Flags;
-    }
-
-    [StructLayout(LayoutKind.Sequential)]
-    private struct Vector
-    {
-        public void* Base;
-        public nuint Length;
     }
 
     /// <summary>Waits for bytes; 0 at the end, less when it fails.</summary>
@@ -37,7 +31,7 @@ public static unsafe partial class DescriptorMessage
         var control = stackalloc byte[ControlSize];
         fixed (byte* p = into)
         {
-            var vector = new Vector { Base = p, Length = (nuint)into.Length };
+            var vector = new IoVector { Base = p, Length = (nuint)into.Length };
             while (true)
             {
                 var header = new Header { Vectors = &vector, VectorCount = 1, Control = control, ControlLength = ControlSize };

@@ -1,3 +1,4 @@
+using System.Buffers;
 using System.Runtime.InteropServices;
 using Microsoft.Win32.SafeHandles;
 
@@ -29,6 +30,9 @@ public sealed unsafe partial class HostDisk : IDisposable
     private const int Eintr = 4;
     private const int DirectAlignment = 4096;
     private const int BounceSize = 1 << 20;
+
+    /// <summary>Pieces in one call to the host, which takes 1,024.</summary>
+    private const int MaxVectors = 256;
 
     // O_DIRECT is one of the few flags whose number depends on the processor.
     private static readonly int ODirect = RuntimeInformation.ProcessArchitecture is Architecture.Arm64 or Architecture.Arm ? 0x10000 : 0x4000;
@@ -99,6 +103,47 @@ public sealed unsafe partial class HostDisk : IDisposable
                 ? WriteBounced(offset, p, from.Length)
                 : WriteRaw(offset, p, from.Length);
         }
+    }
+
+    /// <summary>Reads into pieces, one behind the other. May come short, and not only at the end of the file.</summary>
+    public long Read(long offset, IReadOnlyList<Memory<byte>> into) => Transfer(offset, into, isWrite: false);
+
+    /// <summary>Writes pieces, one behind the other. May come short.</summary>
+    public long Write(long offset, IReadOnlyList<Memory<byte>> from) => Transfer(offset, from, isWrite: true);
+
+    private long Transfer(long offset, IReadOnlyList<Memory<byte>> pieces, bool isWrite)
+    {
+        var vectors = stackalloc IoVector[MaxVectors];
+        var pins = ArrayPool<MemoryHandle>.Shared.Rent(MaxVectors);
+        var done = 0L;
+        for (var first = 0; first < pieces.Count; first += MaxVectors)
+        {
+            var (count, length) = (Math.Min(MaxVectors, pieces.Count - first), 0L);
+            for (var i = 0; i < count; i++)
+            {
+                var piece = pieces[first + i];
+                pins[i] = piece.Pin();
+                vectors[i] = new IoVector { Base = pins[i].Pointer, Length = (nuint)piece.Length };
+                length += piece.Length;
+            }
+
+            nint n;
+            do
+                n = isWrite ? pwritev(_handle, vectors, count, offset + done) : preadv(_handle, vectors, count, offset + done);
+            while (n < 0 && Marshal.GetLastPInvokeError() == Eintr);
+            var error = Marshal.GetLastPInvokeError();
+            for (var i = 0; i < count; i++)
+                pins[i].Dispose();
+            if (n < 0 && done == 0)
+                done = -error;
+            else
+                done += Math.Max(n, 0);
+            if (n != length)
+                break;
+        }
+
+        ArrayPool<MemoryHandle>.Shared.Return(pins);
+        return done;
     }
 
     /// <summary>Data and the size are on the medium when it returns.</summary>
@@ -316,6 +361,12 @@ public sealed unsafe partial class HostDisk : IDisposable
 
     [LibraryImport("libc", SetLastError = true, StringMarshalling = StringMarshalling.Utf8)]
     private static partial int open(string path, int flags, int mode);
+
+    [LibraryImport("libc", SetLastError = true)]
+    private static partial nint preadv(SafeFileHandle fd, IoVector* vectors, int count, long offset);
+
+    [LibraryImport("libc", SetLastError = true)]
+    private static partial nint pwritev(SafeFileHandle fd, IoVector* vectors, int count, long offset);
 
     [LibraryImport("libc", SetLastError = true)]
     private static partial nint pread(SafeFileHandle fd, byte* buffer, nuint count, long offset);
