@@ -1,3 +1,4 @@
+using Dromaius.Block.Graph;
 using Dromaius.Core.Time;
 
 namespace Dromaius.Block.Tests;
@@ -18,21 +19,28 @@ public sealed class BlockBackendTests
         Assert.Equal(new byte[] { 1, 2, 3, 4, 5 }, back);
     }
 
-    /// <summary>More pieces than one call to the host takes, of any length, up to the file's ragged end and beyond it.</summary>
-    [Fact]
-    public void FilesTakeScatteredSegments()
+    /// <summary>More pieces than one call to the host takes, of any length, up to the image's end and beyond it.</summary>
+    [Theory]
+    [InlineData("raw")]
+    [InlineData("qcow2")]
+    public void FilesTakeScatteredSegments(string format)
     {
         var path = Path.GetTempFileName();
         try
         {
             var random = new Random(3);
-            var expected = new byte[1_000_100];
-            random.NextBytes(expected);
-            File.WriteAllBytes(path, expected);
-            Array.Resize(ref expected, 1_000_448); // the last sector counts whole
-            using var node = new Raw.RawNode(new Host.HostFileNode(path, new Host.HostFileOptions()));
+            var expected = new byte[1_000_448];
+            ImageFormats.Find(format)!.Create(new CreateRequest(path, expected.Length, BlockOptions.Parse(""), OpenFlags.Tool));
+            if (format == "raw")
+            {
+                // The last sector counts whole.
+                using var file = new FileStream(path, FileMode.Open);
+                file.SetLength(expected.Length - 348);
+            }
+
+            using var node = ImageOpener.Open(path, OpenFlags.Tool);
             var backend = new BlockBackend("d0", _loop, node);
-            for (var n = 0; n < 50; n++)
+            for (var n = 0; n < 60; n++)
             {
                 var pieces = Enumerable.Range(0, random.Next(2, 600)).Select(_ => new byte[random.Next(0, 1500)]).ToArray();
                 var length = pieces.Sum(static p => p.Length);
