@@ -29,6 +29,43 @@ public sealed class FilterTests : IDisposable
     }
 
     [Fact]
+    public void NamesStandForProtocols()
+    {
+        var rules = _folder["rules"];
+        System.IO.File.WriteAllText(rules, "[inject-error]\nevent = \"flush_to_disk\"\nerrno = \"28\"\n");
+        using (var zeroes = Open("null-co://"))
+            Assert.Equal(1 << 30, zeroes.Length);
+        using (var plain = Open($"blkdebug::{File("a")}"))
+            plain.Node!.Flush();
+        using (var failing = Open($"blkdebug:{rules}:{File("b")}"))
+            Assert.Equal(BlockError.NoSpace, Assert.Throws<BlockException>(failing.Node!.Flush).Error);
+        using (var pair = Open($"blkverify:{File("c")}:{File("d")}"))
+            pair.Node!.Read(0, new byte[512]);
+    }
+
+    [Theory]
+    [InlineData("null-co://x", "The only allowed filename for this driver is 'null-co://'")]
+    [InlineData("blkdebug:x", "blkdebug requires both config file and image path")]
+    [InlineData("blkverify:x", "blkverify requires raw copy and original image path")]
+    [InlineData("blkdebug:/nonexistent:x", "Could not read blkdebug config file: No such file or directory")]
+    [InlineData("frob:x", "Unknown protocol 'frob'")]
+    public void WrongNamesAreExplained(string name, string message) =>
+        Assert.Equal(message, Assert.Throws<BlockException>(() => Open(name)).Message);
+
+    [Fact]
+    public void NamesDoNotNestWithoutEnd() =>
+        Assert.Throws<BlockException>(() => Open(string.Concat(Enumerable.Repeat("blkdebug::", 10_000)) + "null-co://"));
+
+    [Fact]
+    public void DrivesWithoutAMediumAreKnown()
+    {
+        var drive = _graph.AttachEmpty("cd");
+        Assert.Contains(drive, _graph.AllBackends);
+        _graph.Release(drive);
+        Assert.Empty(_graph.AllBackends);
+    }
+
+    [Fact]
     public void DifferencesAreNoticed()
     {
         var (a, b) = (File("a"), File("b"));
@@ -103,6 +140,8 @@ public sealed class FilterTests : IDisposable
     [InlineData("driver=blkdebug,node-name=x", "Parameter 'image' is missing")]
     public void WrongOptionsAreNamed(string options, string message) =>
         Assert.StartsWith(message, Assert.Throws<BlockException>(() => Add(options)).Message);
+
+    private BlockBackend Open(string name) => new("d", new EventLoop(new Lock()), ImageOpener.Open(name, new OpenFlags(), "raw"));
 
     private BlockNode Add(string options) => _graph.AddNode(BlockOptions.Parse(options));
 

@@ -1,5 +1,7 @@
 using System.Globalization;
 using Dromaius.Block.Graph;
+using Dromaius.Core.Errors;
+using Dromaius.Core.Options;
 
 namespace Dromaius.Block.Filters;
 
@@ -8,7 +10,22 @@ internal static class FilterOpener
 {
     public static IReadOnlyList<string> Names { get; } = ["blkdebug", "blkverify", "copy-on-read", "throttle"];
 
-    public static BlockNode Open(string driver, BlockOptions options, OpenFlags flags)
+    public static BlockNode Open(string driver, BlockOptions options, OpenFlags flags) => Open(driver, options, flags, null, null);
+
+    /// <summary>Opens <c>blkdebug:CONFIG:IMAGE</c> or <c>blkverify:RAW:TEST</c>.</summary>
+    public static BlockNode OpenNamed(string name, BlockOptions options, OpenFlags flags)
+    {
+        var parts = name.Split(':', 3);
+        var isDebug = parts[0] == "blkdebug";
+        if (parts.Length < 3)
+            throw new BlockException(BlockError.Invalid, isDebug ? "blkdebug requires both config file and image path" : "blkverify requires raw copy and original image path");
+        if (!isDebug)
+            return Open(parts[0], options, flags, parts[2], parts[1]);
+        options.Set("config", parts[1]);
+        return Open(parts[0], options, flags, parts[2], null);
+    }
+
+    private static BlockNode Open(string driver, BlockOptions options, OpenFlags flags, string? image, string? raw)
     {
         switch (driver)
         {
@@ -20,15 +37,17 @@ internal static class FilterOpener
                 _ = options.Take("bottom");
                 return new CopyOnReadNode(Child("file", options, flags));
             case "blkdebug":
+                if (options.Take("config") is { Length: > 0 } config)
+                    AddRules(config, options);
                 var rules = Rules(options);
-                foreach (var hint in (ReadOnlySpan<string>)["config", "align", "max-transfer", "opt-write-zero", "max-write-zero", "opt-discard", "max-discard"])
+                foreach (var hint in (ReadOnlySpan<string>)["align", "max-transfer", "opt-write-zero", "max-write-zero", "opt-discard", "max-discard"])
                     _ = options.Take(hint);
-                return new BlkdebugNode(Child("image", options, flags), rules);
+                return new BlkdebugNode(Child("image", options, flags, image), rules);
             default:
-                var test = Child("test", options, flags);
+                var test = Child("test", options, flags, image);
                 try
                 {
-                    return new BlkverifyNode(test, Child("raw", options, flags));
+                    return new BlkverifyNode(test, Child("raw", options, flags, raw));
                 }
                 catch
                 {
@@ -38,11 +57,40 @@ internal static class FilterOpener
         }
     }
 
-    private static BlockNode Child(string key, BlockOptions options, OpenFlags flags)
+    /// <summary>The rules of a configuration file, behind those that the options state.</summary>
+    private static void AddRules(string path, BlockOptions options)
     {
-        if (!options.Has(key) && !options.HasBelow(key))
+        List<IniSection> sections;
+        try
+        {
+            sections = IniFile.Parse(path, File.ReadLines(path));
+        }
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+        {
+            throw new BlockException(BlockError.Io, $"Could not read blkdebug config file: {HostErrors.Explain(e)}", e);
+        }
+        catch (UserErrorException e)
+        {
+            throw new BlockException(BlockError.Invalid, e.Message, e);
+        }
+
+        foreach (var section in sections)
+        {
+            if (section.Name is not ("inject-error" or "set-state"))
+                throw new BlockException(BlockError.Invalid, $"There is no option group '{section.Name}'");
+            var number = 0;
+            while (options.HasBelow($"{section.Name}.{number}"))
+                number++;
+            foreach (var (key, value) in section.Items)
+                options.Set($"{section.Name}.{number}.{key}", value);
+        }
+    }
+
+    private static BlockNode Child(string key, BlockOptions options, OpenFlags flags, string? name = null)
+    {
+        if (name == null && !options.Has(key) && !options.HasBelow(key))
             throw new BlockException(BlockError.Invalid, $"Parameter '{key}' is missing");
-        return ImageOpener.OpenChild(key, null, options, flags with { Depth = flags.Depth + 1 });
+        return ImageOpener.OpenChild(key, name, options, flags with { Depth = flags.Depth + 1 });
     }
 
     private static List<InjectedError> Rules(BlockOptions options)

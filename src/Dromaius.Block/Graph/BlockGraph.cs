@@ -125,10 +125,17 @@ public sealed class BlockGraph : IDisposable
             return backend;
         if (!_nodes.TryGetValue(name, out var node))
             return null;
-        var made = new BlockBackend(name, _loop, node.Retain());
-        made.Failed += _failed;
-        _unnamed.Add(made);
-        return made;
+        return Unnamed(new BlockBackend(name, _loop, node.Retain()));
+    }
+
+    /// <summary>A drive without a medium that a device brings along.</summary>
+    public BlockBackend AttachEmpty(string name) => Unnamed(new BlockBackend(name, _loop));
+
+    private BlockBackend Unnamed(BlockBackend backend)
+    {
+        backend.Failed += _failed;
+        _unnamed.Add(backend);
+        return backend;
     }
 
     /// <summary>Takes back what <see cref="Attach"/> made of a node, for a device that came to nothing.</summary>

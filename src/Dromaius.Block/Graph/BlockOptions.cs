@@ -1,4 +1,5 @@
-using System.Text.Json;
+using System.Text;
+using System.Text.Json.Nodes;
 using Dromaius.Core.Devices;
 using Dromaius.Core.Errors;
 using Dromaius.Core.Options;
@@ -47,14 +48,12 @@ public sealed class BlockOptions
     {
         try
         {
-            using var document = JsonDocument.Parse(json);
-            if (document.RootElement.ValueKind != JsonValueKind.Object)
-                throw new BlockException(BlockError.Invalid, "Invalid JSON object given");
-            Add("", document.RootElement);
+            Add("", JsonReader.Parse(Encoding.UTF8.GetBytes(json)) as JsonObject
+                ?? throw new BlockException(BlockError.Invalid, "Invalid JSON object given"));
         }
-        catch (JsonException e)
+        catch (JsonTextException e)
         {
-            throw new BlockException(BlockError.Invalid, "Could not parse the JSON options", e);
+            throw new BlockException(BlockError.Invalid, $"Could not parse the JSON options: {e.Message}", e);
         }
     }
 
@@ -150,33 +149,20 @@ public sealed class BlockOptions
     /// <summary>As <c>json:{...}</c> names print it.</summary>
     public override string ToString() => string.Join(",", _items.Select(static i => $"{i.Key}={i.Value.Replace(",", ",,")}"));
 
-    private void Add(string key, JsonElement element)
+    private void Add(string key, JsonNode? value)
     {
-        switch (element.ValueKind)
+        switch (value)
         {
-            case JsonValueKind.Object:
-                foreach (var member in element.EnumerateObject())
-                    Add(key.Length == 0 ? member.Name : $"{key}.{member.Name}", member.Value);
+            case JsonObject members:
+                foreach (var (name, member) in members)
+                    Add(key.Length == 0 ? name : $"{key}.{name}", member);
                 break;
-            case JsonValueKind.Array:
-                var i = 0;
-                foreach (var item in element.EnumerateArray())
-                    Add($"{key}.{i++}", item);
-                break;
-            case JsonValueKind.True:
-                Set(key, "on");
-                break;
-            case JsonValueKind.False:
-                Set(key, "off");
-                break;
-            case JsonValueKind.Null:
-                Set(key, "");
-                break;
-            case JsonValueKind.String:
-                Set(key, element.GetString()!);
+            case JsonArray items:
+                for (var i = 0; i < items.Count; i++)
+                    Add($"{key}.{i}", items[i]);
                 break;
             default:
-                Set(key, element.GetRawText());
+                Set(key, value is JsonValue scalar ? JsonReader.Text(scalar) : "");
                 break;
         }
     }

@@ -75,6 +75,8 @@ public static class ImageOpener
 
     internal static BlockNode OpenProtocol(string? fileName, BlockOptions options, OpenFlags flags)
     {
+        if (flags.Depth > MaxDepth)
+            throw new BlockException(BlockError.Invalid, "The backing chain is too long");
         flags = TakeFlags(options, flags, out var nodeName);
         var driver = options.Take("driver");
         if (fileName != null && driver == null)
@@ -113,10 +115,7 @@ public static class ImageOpener
             });
         }
         else if (driver is "null-co" or "null-aio")
-        {
-            _ = options.TakeSize("latency-ns");
-            node = new NullNode(driver, options.TakeSize("size") ?? 1L << 30, options.TakeBool("read-zeroes") ?? false);
-        }
+            node = OpenNull(driver, options);
         else if (FilterOpener.Names.Contains(driver))
             node = FilterOpener.Open(driver, options, flags);
         else if (driver == "nbd")
@@ -140,7 +139,20 @@ public static class ImageOpener
         var protocol = fileName[..fileName.IndexOf(':')];
         if (protocol is "nbd" or "nbd+tcp" or "nbd+unix")
             return OpenNbd(NbdAddress.Parse(fileName), options, flags);
-        throw new BlockException(BlockError.Invalid, $"Unknown protocol '{protocol}'");
+        return protocol switch
+        {
+            "null-co" or "null-aio" when fileName != protocol + "://" =>
+                throw new BlockException(BlockError.Invalid, $"The only allowed filename for this driver is '{protocol}://'"),
+            "null-co" or "null-aio" => OpenNull(protocol, options),
+            "blkdebug" or "blkverify" => FilterOpener.OpenNamed(fileName, options, flags),
+            _ => throw new BlockException(BlockError.Invalid, $"Unknown protocol '{protocol}'"),
+        };
+    }
+
+    private static NullNode OpenNull(string driver, BlockOptions options)
+    {
+        _ = options.TakeSize("latency-ns");
+        return new NullNode(driver, options.TakeSize("size") ?? 1L << 30, options.TakeBool("read-zeroes") ?? false);
     }
 
     private static NbdNode OpenNbd(NbdAddress address, BlockOptions options, OpenFlags flags)

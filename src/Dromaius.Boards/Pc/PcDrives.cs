@@ -133,7 +133,14 @@ internal sealed class PcDrives
         _blocks?.Attach(name) is { } backend ? new PcDrive(new DriveOption { Id = name, Interface = DriveInterface.None }, backend, 0, 0) : null;
 
     /// <summary>A drive without a medium, for a device that was given none.</summary>
-    public BlockBackend Empty(string id) => new(id, _loop);
+    /// <param name="id">What messages call it.</param>
+    /// <param name="device">The device's id, by which monitors find the drive.</param>
+    public BlockBackend Empty(string id, string? device)
+    {
+        var backend = _blocks?.AttachEmpty(id) ?? new BlockBackend(id, _loop);
+        backend.DeviceName = device;
+        return backend;
+    }
 
     private int UnitsPerBus(DriveInterface kind) => kind switch
     {

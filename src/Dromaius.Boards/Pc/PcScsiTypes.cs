@@ -77,7 +77,7 @@ internal static class PcScsiTypes
         var machine = (PcMachine)a.Host;
         var bus = machine.FindScsiBus(a);
         var removable = a.Bool("removable");
-        var backend = removable ? PcStorageTypes.Drive(a) ?? machine.Drives.Empty(a.Id ?? a.Type.Name) : PcStorageTypes.DiskDrive(a);
+        var backend = removable ? PcStorageTypes.Drive(a) ?? machine.Drives.Empty(a.Id ?? a.Type.Name, a.Id) : PcStorageTypes.DiskDrive(a);
         var (logical, physical) = PcStorageTypes.BlockSizes(a);
         if (removable)
             backend.IsRemovable = true;
@@ -98,7 +98,7 @@ internal static class PcScsiTypes
     {
         var machine = (PcMachine)a.Host;
         var bus = machine.FindScsiBus(a);
-        var backend = PcStorageTypes.Drive(a) ?? machine.Drives.Empty(a.Id ?? a.Type.Name);
+        var backend = PcStorageTypes.Drive(a) ?? machine.Drives.Empty(a.Id ?? a.Type.Name, a.Id);
         return Place(a, bus, new ScsiCdrom(backend)
         {
             Id = a.Id, Vendor = a.String("vendor") ?? "DROMAIUS", Product = a.String("product") ?? "DROMAIUS CD-ROM", Revision = a.String("ver") ?? "2.5+",

@@ -270,7 +270,7 @@ internal static class PcStorageTypes
     private static AtapiDrive CdromOf(DeviceArguments a)
     {
         var place = PlaceOf(a);
-        var backend = Drive(a) ?? ((PcMachine)a.Host).Drives.Empty(a.Id ?? $"cd{place.Number}");
+        var backend = Drive(a) ?? ((PcMachine)a.Host).Drives.Empty(a.Id ?? $"cd{place.Number}", a.Id);
         var serial = Serial(a, place);
         var version = a.String("ver") ?? "2.5+";
         var target = new ScsiCdrom(backend)
@@ -305,7 +305,7 @@ internal static class PcStorageTypes
             null or "auto" => FloppyDriveType.None,
             var other => throw new UserErrorException($"Parameter 'drive-type' does not accept value '{other}'"),
         };
-        var drive = new FloppyDrive(Drive(a) ?? machine.Drives.Empty(a.Id ?? $"floppy{unit}"), type) { Id = a.Id };
+        var drive = new FloppyDrive(Drive(a) ?? machine.Drives.Empty(a.Id ?? $"floppy{unit}", a.Id), type) { Id = a.Id };
         controller.Attach(unit, drive);
         NoteBoot(a, $"{machine.IsaPath("fdc@03f0")}/floppy@{unit:x}");
         return drive;
