@@ -19,6 +19,9 @@ public sealed class MachineType
     public bool IsDeprecated { get; init; }
     public required int MaxCpus { get; init; }
     public required string DefaultCpu { get; init; }
+
+    /// <summary>What monitors call the machine's own RAM.</summary>
+    public string DefaultRamId => DefaultCpu.Length > 0 ? "pc.ram" : "ram";
     public IReadOnlyList<MachineProperty> Properties { get; init; } = [];
     public required Func<MachineOptions, EventLoop?, Machine> Create { get; init; }
 }

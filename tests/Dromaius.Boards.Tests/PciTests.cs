@@ -45,6 +45,10 @@ public class PciTests
         Assert.Equal(0x70008086u, Config(8, 0));
         Assert.Equal(uint.MaxValue, Config(16, 0));
         Assert.Equal(0x80UL, Config(8, 0xE, 1));
+        // Programs that leave a byte's number in the address register mean that byte.
+        _io.Store(0xCF8, 4, 0x8000_0002);
+        Assert.Equal(0x1237UL, _io.Load(0xCFC, 2));
+        Assert.Equal(0x8000_0002u, _io.LoadU32(0xCF8));
         _io.Store(0xCF8, 4, 0);
         Assert.Equal(uint.MaxValue, _io.LoadU32(0xCFC));
         // Byte accesses do not reach the address register.

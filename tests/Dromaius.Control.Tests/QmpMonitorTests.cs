@@ -51,6 +51,40 @@ public sealed class QmpMonitorTests : IDisposable
         Assert.NotNull(Ask("{\"execute\":\"query-version\"}")["return"]);
     }
 
+    /// <summary>Whatever half a command a client sent, a byte that cannot belong to JSON brings both ends back into step.</summary>
+    [Theory]
+    [InlineData("{]\n", "expecting value")]
+    [InlineData("{\u0001", "stray '\u0001'")]
+    [InlineData("{'execute': 'x\n", "stray ''x\n'")]
+    [InlineData("{'execute': 'x\0", "stray ''x'")]
+    [InlineData("{'execute': %s", "stray '%'")]
+    [InlineData("@@@ %%\n", "stray '@'")]
+    [InlineData("01\n", "stray '01'")]
+    [InlineData("1.\n", "stray '1.\n'")]
+    [InlineData("-x", "stray '-x'")]
+    [InlineData("1e+\n", "stray '1e+\n'")]
+    public void GarbageIsOneErrorAndForgotten(string text, string message)
+    {
+        Negotiate();
+        Assert.Equal("JSON parse error, " + message, (string)Ask(text)["error"]!["desc"]!);
+        Assert.Equal(5, (int)Ask("{\"execute\":\"stop\",\"id\":5}")["id"]!);
+    }
+
+    [Fact]
+    public void AnyBytesLeaveTheMonitorUsable()
+    {
+        Negotiate();
+        const int Seed = 11;
+        var random = new Random(Seed);
+        var bytes = "{}[],:\"'\\ \n\t0123.eE+-tfn%x\u0001\0"u8.ToArray().Append((byte)0xFF).ToArray();
+        for (var i = 0; i < 2000; i++)
+        {
+            _terminal.Sink!.Receive(Enumerable.Range(0, random.Next(40)).Select(_ => bytes[random.Next(bytes.Length)]).ToArray());
+            _ = _terminal.Type("\u0001");
+            Assert.True(Ask("{\"execute\":\"stop\"}")["return"] != null, $"seed {Seed}, round {i}");
+        }
+    }
+
     /// <summary>Management tools put the schema into a table by name.</summary>
     [Fact]
     public void TheSchemaNamesEverythingOnce()

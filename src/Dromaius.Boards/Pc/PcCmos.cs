@@ -64,14 +64,14 @@ internal static class PcCmos
     }
 
     /// <summary>Boot devices, best first: floppy a and b, disk c, CD-ROM d, network n to p.</summary>
-    public static void SetBootOrder(Mc146818 rtc, string order)
+    public static void SetBootOrder(Mc146818 rtc, string order, bool checkFloppy)
     {
         var codes = new int[3];
         for (var i = 0; i < order.Length && i < codes.Length; i++)
             codes[i] = Code(order[i]);
         rtc[0x3D] = (byte)(codes[0] | (codes[1] << 4));
         // Bit 0: do not check a floppy's boot signature.
-        rtc[0x38] = (byte)(codes[2] << 4);
+        rtc[0x38] = (byte)((codes[2] << 4) | (checkFloppy ? 0 : 1));
     }
 
     private static int Code(char drive) => drive switch

@@ -151,13 +151,13 @@ public sealed partial class PcMachine : Machine
         _processors.SetA20(true);
         // A boot order for one boot only holds until the first reset.
         var order = !_booted && Options.Boot.Once is { } once ? once : _bootOrder ?? Options.Boot.Order;
-        PcCmos.SetBootOrder(_rtc, order);
+        PcCmos.SetBootOrder(_rtc, order, _properties.FloppyBootCheck);
         _booted = true;
     }
 
     public override bool TrySetBootOrder(string order)
     {
-        PcCmos.SetBootOrder(_rtc, order);
+        PcCmos.SetBootOrder(_rtc, order, _properties.FloppyBootCheck);
         _bootOrder = order;
         return true;
     }

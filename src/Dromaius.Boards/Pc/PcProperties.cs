@@ -7,6 +7,7 @@ namespace Dromaius.Boards.Pc;
 internal sealed record PcProperties
 {
     public bool Acpi { get; init; } = true;
+    public bool FloppyBootCheck { get; init; } = true;
     public bool Graphics { get; init; } = true;
     public bool Hpet { get; init; } = true;
     public bool I8042 { get; init; } = true;
@@ -33,6 +34,7 @@ internal sealed record PcProperties
         new("acpi", "OnOffAuto", "Enable ACPI"),
         new("append", "string", "Linux kernel command line"),
         new("dump-guest-core", "bool", "Include guest memory in a core dump"),
+        new("fd-bootchk", "bool"),
         new("firmware", "string", "Firmware image"),
         new("graphics", "bool", "Set on/off to enable/disable graphics emulation"),
         new("hpet", "bool", "Enable/disable high precision event timer emulation"),
@@ -88,6 +90,7 @@ internal sealed record PcProperties
             p = key switch
             {
                 "acpi" => p with { Acpi = on },
+                "fd-bootchk" => p with { FloppyBootCheck = on },
                 "graphics" => p with { Graphics = on },
                 "hpet" => p with { Hpet = on },
                 "i8042" => p with { I8042 = on },

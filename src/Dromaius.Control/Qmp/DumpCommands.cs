@@ -1,5 +1,6 @@
 using System.Text.Json.Nodes;
 using Dromaius.Boards;
+using Dromaius.Core.Errors;
 using Microsoft.Win32.SafeHandles;
 
 namespace Dromaius.Control.Qmp;

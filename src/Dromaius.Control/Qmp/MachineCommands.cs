@@ -80,11 +80,9 @@ internal sealed class MachineCommands
             {
                 ["hotpluggable-cpus"] = false, ["name"] = type.Name, ["numa-mem-supported"] = false, ["cpu-max"] = type.MaxCpus, ["deprecated"] = false,
             };
+            item["default-ram-id"] = type.DefaultRamId;
             if (type.DefaultCpu.Length > 0)
-            {
                 item["default-cpu-type"] = CpuType(type.DefaultCpu);
-                item["default-ram-id"] = "pc.ram";
-            }
 
             if (type.IsDefault)
                 item["is-default"] = true;

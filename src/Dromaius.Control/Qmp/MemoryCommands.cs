@@ -1,4 +1,5 @@
 using System.Text.Json.Nodes;
+using Dromaius.Core.Errors;
 
 namespace Dromaius.Control.Qmp;
 
@@ -26,7 +27,7 @@ internal sealed class MemoryCommands
             ["query-memdev"] = _ => new JsonArray(new JsonObject
             {
                 ["share"] = false, ["reserve"] = true, ["prealloc"] = false, ["host-nodes"] = new JsonArray(), ["size"] = machine.RamSize,
-                ["merge"] = true, ["dump"] = true, ["policy"] = "default", ["id"] = machine.Objects?.MachineMemory ?? "pc.ram",
+                ["merge"] = true, ["dump"] = true, ["policy"] = "default", ["id"] = machine.Objects?.MachineMemory ?? machine.Description?.Type.DefaultRamId ?? "ram",
             }),
             ["memsave"] = a =>
             {

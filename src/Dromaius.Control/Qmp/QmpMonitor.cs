@@ -3,6 +3,7 @@ using System.Text.Json.Nodes;
 using Dromaius.Boards;
 using Dromaius.Core.Chardev;
 using Dromaius.Core.Errors;
+using Dromaius.Core.Options;
 
 namespace Dromaius.Control.Qmp;
 
@@ -13,6 +14,7 @@ namespace Dromaius.Control.Qmp;
 public sealed class QmpMonitor : ICharSink
 {
     private readonly ICharBackend _backend;
+    private readonly IMachineControl _machine;
     private readonly QmpCommands _commands;
     private readonly JsonFramer _framer = new();
     private readonly bool _pretty;
@@ -23,6 +25,7 @@ public sealed class QmpMonitor : ICharSink
     public QmpMonitor(ICharBackend backend, IMachineControl machine, bool pretty)
     {
         _backend = backend;
+        _machine = machine;
         _commands = new QmpCommands(machine, backend.TakeDescriptor);
         _pretty = pretty;
         machine.Happened += OnMachineEvent;
@@ -178,7 +181,7 @@ public sealed class QmpMonitor : ICharSink
                 OnEvent("SHUTDOWN", Cause(e.Reason));
                 break;
             case MachineEventKind.GuestPanicked:
-                OnEvent("GUEST_PANICKED", new JsonObject { ["action"] = "pause" });
+                OnEvent("GUEST_PANICKED", new JsonObject { ["action"] = _machine.OnPanic == PanicAction.None ? "run" : "pause" });
                 break;
             case MachineEventKind.GuestCrashLoaded:
                 OnEvent("GUEST_CRASHLOADED", new JsonObject { ["action"] = "run" });

@@ -1,7 +1,7 @@
-namespace Dromaius.Control;
+namespace Dromaius.Core.Errors;
 
 /// <summary>What went wrong with a file of the host, in the words of strerror(3).</summary>
-internal static class HostErrors
+public static class HostErrors
 {
     public static string Explain(Exception e) => e switch
     {

@@ -2,19 +2,21 @@ using System.Globalization;
 using System.Text;
 using System.Text.Json.Nodes;
 
-namespace Dromaius.Control.Qmp;
+namespace Dromaius.Core.Options;
 
 /// <summary>What is wrong with JSON text.</summary>
-internal sealed class JsonTextException(string message) : Exception(message);
+public sealed class JsonTextException(string message) : Exception(message);
 
 /// <summary>
-/// JSON as machine protocol clients write it (RFC 8259, and strings in single quotes). Nesting is bounded by whoever cut the
-/// text into values.
+/// JSON as clients and command lines write it (RFC 8259, and strings in single quotes). Nesting is bounded.
 /// </summary>
-internal ref struct JsonReader
+public ref struct JsonReader
 {
+    private const int MaxNesting = 1024;
+
     private readonly ReadOnlySpan<byte> _text;
     private int _at;
+    private int _depth;
 
     private JsonReader(ReadOnlySpan<byte> text) => _text = text;
 
@@ -24,8 +26,11 @@ internal ref struct JsonReader
         var reader = new JsonReader(text);
         var value = reader.Value();
         reader.SkipBlanks();
-        return reader._at == text.Length ? value : throw Error("expecting value");
+        return reader._at == text.Length ? value : throw new JsonTextException("Expecting at most one JSON value");
     }
+
+    /// <summary>A text, number or boolean as options spell it.</summary>
+    public static string Text(JsonValue value) => value.TryGetValue<bool>(out var on) ? on ? "on" : "off" : value.ToString();
 
     private static JsonTextException Error(string message) => new($"JSON parse error, {message}");
 
@@ -46,17 +51,21 @@ internal ref struct JsonReader
         var first = Peek();
         switch (first)
         {
-            case (byte)'{':
-                return Object();
-            case (byte)'[':
-                return Array();
+            case (byte)'{' or (byte)'[':
+                if (++_depth > MaxNesting)
+                    throw Error("JSON nesting depth limit exceeded");
+                JsonNode value = first == '{' ? Object() : Array();
+                _depth--;
+                return value;
             case (byte)'"' or (byte)'\'':
                 return JsonValue.Create(String());
             case (byte)'-' or (>= (byte)'0' and <= (byte)'9'):
                 return Number();
             case (>= (byte)'a' and <= (byte)'z') or (>= (byte)'A' and <= (byte)'Z'):
                 return Keyword();
-            case 0 or (byte)'}' or (byte)']' or (byte)',' or (byte)':':
+            case 0 when _at >= _text.Length:
+                throw Error("premature EOI");
+            case (byte)'}' or (byte)']' or (byte)',' or (byte)':':
                 throw Error("expecting value");
             default:
                 throw Error($"stray '{(char)first}'");
@@ -193,7 +202,7 @@ internal ref struct JsonReader
             }
 
             if (escaped != 'u')
-                throw Error($"invalid escape sequence '\\{(char)escaped}'");
+                throw Error("invalid escape sequence in string");
             var rune = Escape();
             bytes.AddRange(encoded[..rune.EncodeToUtf8(encoded)]);
         }
@@ -212,7 +221,7 @@ internal ref struct JsonReader
                 return rune;
         }
 
-        throw Error($"invalid escape sequence '\\u{first:x4}'");
+        throw Error("invalid escape sequence in string");
     }
 
     private int Hex()

@@ -1,5 +1,5 @@
 using System.Text;
-using System.Text.Json;
+using System.Text.Json.Nodes;
 using Dromaius.Core.Errors;
 
 namespace Dromaius.Core.Options;
@@ -55,38 +55,31 @@ public sealed class OptionList
     {
         try
         {
-            using var document = JsonDocument.Parse(text);
-            AddJson("", document.RootElement);
+            AddJson("", JsonReader.Parse(Encoding.UTF8.GetBytes(text)));
         }
-        catch (JsonException)
+        catch (JsonTextException e)
         {
-            throw new UserErrorException("JSON parse error, Invalid JSON syntax");
+            throw new UserErrorException(e.Message);
         }
     }
 
-    private void AddJson(string key, JsonElement value)
+    private void AddJson(string key, JsonNode? value)
     {
-        switch (value.ValueKind)
+        switch (value)
         {
-            case JsonValueKind.Object when value.EnumerateObject().Count() == 1 && value.TryGetProperty("str", out var only):
+            case JsonObject members when members.Count == 1 && members.TryGetPropertyValue("str", out var only):
                 AddJson(key, only);
                 break;
-            case JsonValueKind.Object:
-                foreach (var member in value.EnumerateObject())
-                    AddJson(key.Length == 0 ? member.Name : $"{key}.{member.Name}", member.Value);
+            case JsonObject members:
+                foreach (var (name, member) in members)
+                    AddJson(key.Length == 0 ? name : $"{key}.{name}", member);
                 break;
-            case JsonValueKind.Array:
-                foreach (var item in value.EnumerateArray())
+            case JsonArray items:
+                foreach (var item in items)
                     AddJson(key, item);
                 break;
-            case JsonValueKind.True or JsonValueKind.False:
-                Add(key, value.GetBoolean() ? "on" : "off");
-                break;
-            case JsonValueKind.String:
-                Add(key, value.GetString()!);
-                break;
-            case JsonValueKind.Number:
-                Add(key, value.GetRawText());
+            case JsonValue scalar:
+                Add(key, JsonReader.Text(scalar));
                 break;
         }
     }

@@ -46,7 +46,7 @@ public sealed class PciConfigMechanism
     private void WriteAddress(ulong offset, int size, ulong value)
     {
         if (offset == 0 && size == 4)
-            _address = (uint)value & 0x80FF_FFFC;
+            _address = (uint)value;
         else if (offset == 1 && size == 1)
             ResetControl?.Write((byte)value);
     }
@@ -69,7 +69,8 @@ public sealed class PciConfigMechanism
     private bool Decode(int offset, [NotNullWhen(true)] out PciBus? bus, out int devfn, out int register)
     {
         devfn = (int)(_address >> 8) & 0xFF;
-        register = (int)(_address & 0xFC) + offset;
+        // The two lowest bits are reserved; programs that set them mean the byte there.
+        register = (int)(_address & 0xFF) | offset;
         bus = (_address & Enable) != 0 ? _bus.Find((int)(_address >> 16) & 0xFF) : null;
         return bus != null;
     }

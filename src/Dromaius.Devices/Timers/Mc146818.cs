@@ -25,8 +25,8 @@ public sealed class Mc146818 : Device
 
     private const long Second = Clock.NanosecondsPerSecond;
 
-    /// <summary>The update flag rises 244 us before an update, which takes 1984 us; the new second counts from its end.</summary>
-    private const long UpdateTime = 244_000 + 1_984_000;
+    /// <summary>The update flag rises 8 periods of the 32768 Hz crystal before an update, which takes no time here.</summary>
+    private const long UpdateTime = 8 * Second / 32768;
 
     private readonly Clock _clock;
     private readonly Timer _timer;
