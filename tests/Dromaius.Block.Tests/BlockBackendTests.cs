@@ -60,6 +60,7 @@ public sealed class BlockBackendTests
             }
 
             Assert.Equal(BlockError.Invalid, Run(backend, BlockOperation.Read, expected.Length - 600, new byte[300], new byte[301]));
+            Assert.Equal((0, 0), node is Qcow2.Qcow2Node image && image.Check(Qcow2.Qcow2Repair.None) is var check ? (check.Corruptions, check.Leaks) : (0, 0));
         }
         finally
         {

@@ -200,17 +200,11 @@ public sealed partial class Qcow2Node
         }
         catch
         {
-            lock (_lock)
-                AbandonAllocation(allocation);
+            Abandon(allocation);
             throw;
         }
 
-        lock (_lock)
-        {
-            LinkAllocation(allocation, at, n);
-            _ = _inFlight.Remove(allocation);
-            Monitor.PulseAll(_lock);
-        }
+        Link(allocation, at, n);
     }
 
     private bool HasUnallocated(long at, long length)
@@ -229,49 +223,52 @@ public sealed partial class Qcow2Node
 
     private int WriteSome(long offset, ReadOnlySpan<byte> from)
     {
-        Allocation? allocation = null;
-        Mapping map;
-        lock (_lock)
-        {
-            while (true)
-            {
-                map = Map(offset, from.Length);
-                if (map.Kind == ClusterKind.Normal && map.IsExclusive)
-                    break;
-                if (FindInFlight(offset >> _clusterBits) == null)
-                {
-                    allocation = BeginAllocation(offset, from.Length);
-                    break;
-                }
-
-                Monitor.Wait(_lock);
-            }
-        }
-
-        if (allocation == null)
+        if (Place(offset, from.Length, out var map) is not { } allocation)
         {
             DataNode.Write(map.Host, from[..(int)map.Length]);
             return (int)map.Length;
         }
 
-        var start = allocation.GuestCluster << _clusterBits;
-        var n = (int)Math.Min(from.Length, start + (allocation.Count << _clusterBits) - offset);
+        var n = (int)Math.Min(from.Length, EndOf(allocation) - offset);
         try
         {
             FillAllocation(allocation, offset, from[..n]);
         }
         catch
         {
-            lock (_lock)
-                AbandonAllocation(allocation);
+            Abandon(allocation);
             throw;
         }
 
+        Link(allocation, offset, n);
+        return n;
+    }
+
+    /// <summary>Where a write goes: onto clusters that are there (<paramref name="map"/>), or onto new ones, which are returned.</summary>
+    private Allocation? Place(long offset, long length, out Mapping map)
+    {
+        lock (_lock)
+        {
+            while (true)
+            {
+                map = Map(offset, length);
+                if (map.Kind == ClusterKind.Normal && map.IsExclusive)
+                    return null;
+                if (FindInFlight(offset >> _clusterBits) == null)
+                    return BeginAllocation(offset, length);
+                Monitor.Wait(_lock);
+            }
+        }
+    }
+
+    /// <summary>Lets the guest see the clusters of an allocation, whose range from <paramref name="offset"/> on is written.</summary>
+    private void Link(Allocation allocation, long offset, long length)
+    {
         lock (_lock)
         {
             try
             {
-                LinkAllocation(allocation, offset, n);
+                LinkUnderLock(allocation, offset, length);
             }
             finally
             {
@@ -279,9 +276,10 @@ public sealed partial class Qcow2Node
                 Monitor.PulseAll(_lock);
             }
         }
-
-        return n;
     }
+
+    /// <summary>Guest offset behind an allocation's last cluster.</summary>
+    private long EndOf(Allocation allocation) => (allocation.GuestCluster + allocation.Count) << _clusterBits;
 
     private Allocation? FindInFlight(long cluster)
     {
@@ -357,18 +355,8 @@ public sealed partial class Qcow2Node
     /// <summary>Writes the data, and around it what the units at the edges held before.</summary>
     private void FillAllocation(Allocation allocation, long offset, ReadOnlySpan<byte> from)
     {
-        var start = allocation.GuestCluster << _clusterBits;
-        var end = start + (allocation.Count << _clusterBits);
-        var (head, tail) = CopyBounds(allocation, offset, from.Length);
-        tail = Math.Min(tail, end);
-        var host = allocation.HostOffset - start;
-        var headZero = head < offset && ReadsAsZero(head, offset);
-        var tailZero = offset + from.Length < tail && ReadsAsZero(offset + from.Length, tail);
-        var skipZeroes = allocation.IsFresh && !allocation.IsReused;
-        if (head < offset && headZero && skipZeroes)
-            head = offset;
-        if (tailZero && skipZeroes)
-            tail = offset + from.Length;
+        var host = allocation.HostOffset - (allocation.GuestCluster << _clusterBits);
+        var (head, tail) = BoundsToWrite(allocation, offset, from.Length);
         if (head == offset && tail == offset + from.Length)
         {
             DataNode.Write(host + offset, from);
@@ -397,6 +385,23 @@ public sealed partial class Qcow2Node
         {
             ArrayPool<byte>.Shared.Return(buffer);
         }
+    }
+
+    /// <summary>The range to write for a write: with the edges, but for those that are zero in new clusters of the file already.</summary>
+    private (long Head, long Tail) BoundsToWrite(Allocation allocation, long offset, long length)
+    {
+        var end = offset + length;
+        var (head, tail) = CopyBounds(allocation, offset, length);
+        tail = Math.Min(tail, EndOf(allocation));
+        if (allocation.IsFresh && !allocation.IsReused)
+        {
+            if (ReadsAsZero(head, offset))
+                head = offset;
+            if (ReadsAsZero(end, tail))
+                tail = end;
+        }
+
+        return (head, tail);
     }
 
     private void WriteEdge(long host, long at, int length)
@@ -445,7 +450,7 @@ public sealed partial class Qcow2Node
     private long Unit(Mapping old) =>
         _extended && (CanReuse(old) || old.Kind is ClusterKind.Unallocated or ClusterKind.Zero) ? 1L << _unitBits : _clusterSize;
 
-    private void LinkAllocation(Allocation allocation, long offset, long length)
+    private void LinkUnderLock(Allocation allocation, long offset, long length)
     {
         var start = allocation.GuestCluster << _clusterBits;
         var table = L2ForWriting(start);
@@ -471,16 +476,19 @@ public sealed partial class Qcow2Node
         }
     }
 
-    private void AbandonAllocation(Allocation allocation)
+    private void Abandon(Allocation allocation)
     {
-        _ = _inFlight.Remove(allocation);
-        if (!allocation.IsReused && _data == null)
+        lock (_lock)
         {
-            for (var i = 0; i < allocation.Count; i++)
-                _refcounts.Add((allocation.HostOffset >> _clusterBits) + i, -1);
-        }
+            _ = _inFlight.Remove(allocation);
+            if (!allocation.IsReused && _data == null)
+            {
+                for (var i = 0; i < allocation.Count; i++)
+                    _refcounts.Add((allocation.HostOffset >> _clusterBits) + i, -1);
+            }
 
-        Monitor.PulseAll(_lock);
+            Monitor.PulseAll(_lock);
+        }
     }
 
     /// <summary>Gives up what an entry referred to, once the entry is gone from the file.</summary>

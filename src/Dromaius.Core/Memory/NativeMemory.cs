@@ -6,13 +6,35 @@ namespace Dromaius.Core.Memory;
 public static unsafe partial class NativeMemory
 {
     private const int ProtRead = 1, ProtWrite = 2, ProtExec = 4;
-    private const int MapShared = 1, MapPrivate = 2, MapAnonymousFlag = 0x20, MapNoReserve = 0x4000, MayMove = 1;
+    private const int MapShared = 1, MapPrivate = 2, MapAnonymousFlag = 0x20, MapNoReserve = 0x4000, MayMove = 1, HugePages = 14;
+    private const nuint HugePage = 2 << 20, PageMask = 0xFFF;
 
     /// <summary>Maps zeroed private memory, or returns null.</summary>
     public static void* MapAnonymous(nuint size)
     {
         var p = mmap(null, size, ProtRead | ProtWrite, MapPrivate | MapAnonymousFlag | MapNoReserve, -1, 0);
         return p == (void*)-1 ? null : p;
+    }
+
+    /// <summary>
+    /// Maps zeroed private memory that the host may make of huge pages: a guest's RAM, which is touched everywhere. At an address that
+    /// fits them. Or returns null.
+    /// </summary>
+    public static void* MapLarge(nuint size)
+    {
+        if (size < HugePage)
+            return MapAnonymous(size);
+        size = (size + PageMask) & ~PageMask;
+        var p = (byte*)MapAnonymous(size + HugePage);
+        if (p == null)
+            return null;
+        var head = HugePage - ((nuint)p & (HugePage - 1));
+        Unmap(p, head);
+        p += head;
+        if (head < HugePage)
+            Unmap(p + size, HugePage - head);
+        _ = madvise(p, size, HugePages);
+        return p;
     }
 
     public static void Unmap(void* address, nuint size) => _ = munmap(address, size);
@@ -40,6 +62,9 @@ public static unsafe partial class NativeMemory
 
     [LibraryImport("libc")]
     private static partial int munmap(void* addr, nuint length);
+
+    [LibraryImport("libc")]
+    private static partial int madvise(void* addr, nuint length, int advice);
 
     [LibraryImport("libc")]
     private static partial void* mremap(void* address, nuint oldSize, nuint newSize, int flags);

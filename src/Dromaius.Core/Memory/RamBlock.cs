@@ -36,7 +36,7 @@ public sealed unsafe class RamBlock : IDisposable
         Size = (size + PageSize - 1) & ~(PageSize - 1);
         PageCount = Size >> PageShift;
         _mapped = (nuint)(Size + PageSize); // a spare page: wide accesses at the very end stay inside
-        _base = (byte*)NativeMemory.MapAnonymous(_mapped);
+        _base = (byte*)NativeMemory.MapLarge(_mapped);
         if (_base == null)
             throw new UserErrorException($"cannot set up guest memory '{name}': Cannot allocate memory");
         _flags = (byte*)NativeMemory.MapAnonymous((nuint)PageCount + 1);
