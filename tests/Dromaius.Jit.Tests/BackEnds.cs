@@ -67,7 +67,7 @@ internal sealed unsafe class X64BackEnd : IBackEnd, IDisposable
         engine->JumpCache = _jumpCache;
         if (_cache.Used > _cache.Size / 2)
             _compiler.Clear();
-        if (!_compiler.TryCompile(b, 0, out var unit))
+        if (!_compiler.TryCompile(b, 1, out var unit))
             throw new InvalidOperationException("the unit does not compile");
         _compiler.Thunks.Enter(state, unit.Code);
         return engine->LastExit switch { 1 => UnitExit.Direct0, 2 => UnitExit.Direct1, _ => UnitExit.Loop };

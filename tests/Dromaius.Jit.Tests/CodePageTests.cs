@@ -70,7 +70,7 @@ public sealed class CodePageTests : IDisposable
 
     private Unit Unit(ulong offset, int length, ulong offset2 = 0, int length2 = 0) => new()
     {
-        Key = default, Id = 0, Length = length, Ram = _ram, Offset = offset, WatchLength = length, First = 0,
+        Key = default, Length = length, Ram = _ram, Offset = offset, WatchLength = length, First = 0,
         Ram2 = length2 > 0 ? _ram : null, Offset2 = offset2, Length2 = length2,
     };
 }

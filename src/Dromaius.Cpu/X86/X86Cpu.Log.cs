@@ -15,7 +15,7 @@ public sealed unsafe partial class X86Cpu
     private void LogExec(Unit unit)
     {
         if (GuestLog.Has(LogItems.Exec))
-            GuestLog.Write($"Trace {Index}: {unit.Id} [{State->CodeBase:x8}/{State->Rip:x16}/{State->Mode:x8}]");
+            GuestLog.Write($"Trace {Index}: 0x{(nint)unit.Code:x} [{State->CodeBase:x8}/{State->Rip:x16}/{State->Mode:x8}]");
         if (GuestLog.Has(LogItems.Cpu))
         {
             using var text = new StringWriter();

@@ -14,7 +14,7 @@ public sealed unsafe partial class X86Cpu : IEngineClient, ICodeFetcher
     private const int RecentBits = 13;
 
     /// <summary>Units by host address: survives what empties the jump cache, and needs no lock.</summary>
-    private readonly Unit?[] _recent = new Unit?[1 << RecentBits];
+    private readonly (UnitKey Key, Unit? Unit)[] _recent = new (UnitKey, Unit?)[1 << RecentBits];
 
     private IrBuilder _builder = null!;
     private X86Translator _translator = null!;
@@ -219,9 +219,7 @@ public sealed unsafe partial class X86Cpu : IEngineClient, ICodeFetcher
             }
 
             ref var recent = ref _recent[RecentIndex(k)];
-            var unit = recent;
-            if (unit == null || unit.Invalid || unit.Key != k)
-                unit = engine.Find(k);
+            var unit = recent.Key == k && recent.Unit is { Invalid: false } known ? known : engine.Find(k);
             if (unit != null && Engine.SecondPage(unit) is var second && second != null)
             {
                 // The next page may be mapped elsewhere now.
@@ -240,7 +238,7 @@ public sealed unsafe partial class X86Cpu : IEngineClient, ICodeFetcher
                 continue;
             }
 
-            recent = unit;
+            recent = (k, unit);
             if (lastExit != 0)
                 engine.Link(lastExit, unit, JumpSide);
             return unit;

@@ -6,84 +6,6 @@ using Dromaius.Jit.X64;
 
 namespace Dromaius.Jit;
 
-/// <summary>What identifies a translation: where its bytes are in host memory, at which address and in which mode they run.</summary>
-public readonly record struct UnitKey(nint Host, ulong Pc, ulong CodeBase, uint Mode);
-
-/// <summary>The guest bytes that a translation was made from.</summary>
-/// <param name="Ram">Memory that holds the first byte.</param>
-/// <param name="Offset">Its offset there.</param>
-/// <param name="Length">Bytes of code.</param>
-/// <param name="WatchBefore">Bytes before the first that the translation depends on too (same page).</param>
-/// <param name="WatchLength">Bytes from the first on that it depends on: at least <paramref name="Length"/>.</param>
-/// <param name="Ram2">Memory that holds the bytes past the page's end, if any.</param>
-/// <param name="Offset2">Offset of that page there.</param>
-/// <param name="Trace">It is a trace, whose code lies anywhere in what it depends on; it takes the place of its first block.</param>
-public readonly record struct CodeExtent(RamBlock Ram, ulong Offset, int Length, int WatchBefore, int WatchLength,
-    RamBlock? Ram2, ulong Offset2, bool Trace = false);
-
-/// <summary>A way out of a unit that can lead straight to another.</summary>
-internal unsafe struct ExitSlot
-{
-    /// <summary>Write address of the jump's displacement, or null.</summary>
-    public byte* Patch;
-
-    /// <summary>Where it leads unlinked.</summary>
-    public byte* Unlinked;
-    public Unit? Target;
-}
-
-/// <summary>A translated piece of guest code.</summary>
-public sealed unsafe class Unit
-{
-    public required UnitKey Key { get; init; }
-    public required int Id { get; init; }
-
-    /// <summary>Length of the guest code in bytes.</summary>
-    public required int Length { get; init; }
-    public required RamBlock Ram { get; init; }
-
-    /// <summary>Offset in its block of RAM of the first byte that the translation depends on.</summary>
-    public required ulong Offset { get; init; }
-
-    /// <summary>Bytes from <see cref="Offset"/> on that the translation depends on (both pages together).</summary>
-    public required int WatchLength { get; init; }
-
-    /// <summary>Where the second page's bytes are, for a unit that runs over a page's end; else null.</summary>
-    public RamBlock? Ram2 { get; init; }
-    public ulong Offset2 { get; init; }
-    public int Length2 { get; init; }
-
-    /// <summary>The unit in the interpreter's form, when that runs it.</summary>
-    public InterpretedUnit? Interpreted { get; internal set; }
-
-    /// <summary>Host code.</summary>
-    public byte* Code { get; internal set; }
-    public int CodeLength { get; internal set; }
-    public bool Invalid { get; internal set; }
-
-    /// <summary>Address of the first byte of its code: below the key's for a trace that jumps back.</summary>
-    public required ulong First { get; init; }
-
-    /// <summary>Made of several blocks along a path that was taken.</summary>
-    public bool IsTrace { get; init; }
-
-    /// <summary>How often it was found running; negative when no trace is to begin here.</summary>
-    public int Samples { get; set; }
-
-    /// <summary>Where execution went on from here when a trace was first tried.</summary>
-    public ulong[]? Path { get; set; }
-
-    /// <summary>How often a trace was tried.</summary>
-    public int Attempts { get; set; }
-
-    internal ExitSlot[] Exits = [];
-
-    /// <summary>The exits that lead straight here; none for most units.</summary>
-    internal List<(Unit From, int Slot)>? Incoming;
-
-    internal byte* HostPage2 => Ram2 == null ? null : Ram2.Base + (Offset2 & ~0xFFFUL);
-}
-
 /// <summary>A processor whose generated code the engine manages.</summary>
 public unsafe interface IEngineClient
 {
@@ -111,8 +33,7 @@ public sealed unsafe class Engine : IDisposable
 
     // Pages where a trace wrote to itself.
     private readonly HashSet<nint> _selfWriting = [];
-    private readonly List<Unit?> _byId = [];
-    private readonly List<(Unit From, int Slot)>[] _pageLinks = [[], []];
+    private readonly Links _links;
     private readonly List<IEngineClient> _clients = [];
     private readonly CodeCache _cache;
     private readonly X64Compiler? _compiler;
@@ -120,7 +41,6 @@ public sealed unsafe class Engine : IDisposable
     private Sampler? _sampler;
     private readonly Lock _exclusive = new();
     private int _running;
-    private int _idBase;
     private int _codeVersion;
     private volatile bool _stopping;
 
@@ -132,14 +52,13 @@ public sealed unsafe class Engine : IDisposable
     {
         _perfMap = perfMap ? PerfMap.Create() : null;
         _cache = new CodeCache(interpreter ? 1 << 20 : cacheSize);
+        _links = new Links(_cache);
         if (!interpreter)
             _compiler = new X64Compiler(_cache, layout, layout.Memory!);
     }
 
     /// <summary>How many units the interpreter makes before it throws all away, forgotten ones included.</summary>
     private const int MaxInterpreted = 100_000;
-
-    private const int MaxPageLinks = 100_000;
 
     /// <summary>Every block is tried as the begin of a trace the first time it runs (for tests).</summary>
     public bool TracesAlways { get; set; }
@@ -270,14 +189,14 @@ public sealed unsafe class Engine : IDisposable
                 return known;
             if (_compiler == null)
             {
-                if (_byId.Count < MaxInterpreted)
+                if (_links.UnitCount < MaxInterpreted)
                 {
                     var unit = Register(default, key, extent);
                     unit.Interpreted = IrInterpreter.Compile(b);
                     return unit;
                 }
             }
-            else if (_compiler.TryCompile(b, (ulong)(_idBase + _byId.Count), out var code))
+            else if (_compiler.TryCompile(b, _links.NextExit, out var code))
             {
                 if (known != null)
                     Forget(known);
@@ -298,12 +217,12 @@ public sealed unsafe class Engine : IDisposable
         var inFirst = (int)Math.Min((ulong)watch, 0x1000 - (offset & 0xFFF));
         var unit = new Unit
         {
-            Key = key, Id = _idBase + _byId.Count, Ram = extent.Ram, Offset = offset, WatchLength = watch,
+            Key = key, Ram = extent.Ram, Offset = offset, WatchLength = watch,
             First = extent.Trace ? key.Pc - (ulong)extent.WatchBefore : key.Pc, Length = extent.Trace ? watch : extent.Length,
             IsTrace = extent.Trace, Ram2 = inFirst < watch ? extent.Ram2 : null, Offset2 = extent.Offset2,
-            Length2 = watch - inFirst, Code = code.Code, CodeLength = code.Length, Exits = code.Exits ?? [],
+            Length2 = watch - inFirst, Code = code.Code, CodeLength = code.Length,
         };
-        _byId.Add(unit);
+        _links.Add(unit, _compiler == null ? [] : _compiler.Exits);
         _units[key] = unit;
         _perfMap?.Add(code.Code, code.Length, key.CodeBase + key.Pc);
         PageOf(unit.Ram, offset).Add(unit);
@@ -333,7 +252,7 @@ public sealed unsafe class Engine : IDisposable
     public bool IsNative => _compiler != null;
 
     /// <summary>
-    /// Exits may lead straight to units on other pages. Such links hold only while addresses keep their meaning
+    /// Exits may lead straight to units on other pages, and to those that end there. Such links hold only while addresses keep their meaning
     /// (<see cref="UnlinkPages"/>), which is one processor's affair: with several there are none.
     /// </summary>
     public bool LinksPages => _clients.Count == 1;
@@ -341,22 +260,10 @@ public sealed unsafe class Engine : IDisposable
     /// <summary>Takes back the links between pages that were made on one side: 0 the supervisor's, 1 the user's.</summary>
     public void UnlinkPages(int side)
     {
-        var links = _pageLinks[side];
-        if (links.Count == 0)
+        if (!_links.HasPageLinks(side))
             return;
         lock (_gate)
-        {
-            foreach (var (from, slot) in links)
-            {
-                ref var exit = ref from.Exits[slot];
-                if (exit.Target == null)
-                    continue;
-                exit.Target.Incoming!.Remove((from, slot));
-                Unlink(ref exit);
-            }
-
-            links.Clear();
-        }
+            _links.UndoPageLinks(side);
     }
 
     /// <summary>Makes the exit that a processor left through (<see cref="EngineState.LastExit"/>) lead straight to a unit.</summary>
@@ -365,54 +272,10 @@ public sealed unsafe class Engine : IDisposable
     /// <param name="side">Whose link it is, should it cross pages: see <see cref="UnlinkPages"/>.</param>
     public void Link(ulong lastExit, Unit target, int side)
     {
+        if (_compiler == null)
+            return;
         lock (_gate)
-        {
-            var id = (long)((lastExit - 1) / EngineState.MaxExits) - _idBase;
-            var slot = (int)((lastExit - 1) % EngineState.MaxExits);
-            if (id < 0 || id >= _byId.Count || _byId[(int)id] is not { Invalid: false } from || target.Invalid
-                || target.Ram2 != null || slot >= from.Exits.Length)
-                return;
-            ref var exit = ref from.Exits[slot];
-            if (_compiler == null || exit.Target != null || exit.Patch == null)
-                return;
-            if ((from.Key.CodeBase + from.Key.Pc) >> 12 != (target.Key.CodeBase + target.Key.Pc) >> 12)
-            {
-                if (!LinksPages || _pageLinks[side].Count >= MaxPageLinks)
-                    return;
-                _pageLinks[side].Add((from, slot));
-            }
-
-            SetJump(exit.Patch, target.Code);
-            exit.Target = target;
-            (target.Incoming ??= []).Add((from, slot));
-        }
-    }
-
-    private void SetJump(byte* patch, byte* execTarget) =>
-        Volatile.Write(ref *(int*)patch, (int)(execTarget - (patch + _cache.ExecDelta + 4)));
-
-    private void Unlink(ref ExitSlot exit)
-    {
-        exit.Target = null;
-        SetJump(exit.Patch, exit.Unlinked);
-    }
-
-    private void Unlink(Unit unit)
-    {
-        foreach (var (from, slot) in unit.Incoming ?? [])
-        {
-            if (from.Exits[slot].Target == unit)
-                Unlink(ref from.Exits[slot]);
-        }
-
-        unit.Incoming?.Clear();
-        for (var slot = 0; slot < unit.Exits.Length; slot++)
-        {
-            ref var exit = ref unit.Exits[slot];
-            exit.Target?.Incoming?.Remove((unit, slot));
-            if (exit.Patch != null)
-                Unlink(ref exit);
-        }
+            _links.TryLink(lastExit, target, side, LinksPages);
     }
 
     // Invalidation.
@@ -503,8 +366,7 @@ public sealed unsafe class Engine : IDisposable
     {
         unit.Invalid = true;
         _units.Remove(unit.Key);
-        _byId[unit.Id - _idBase] = null;
-        Unlink(unit);
+        _links.Remove(unit);
         RemoveFromPage(unit, unit.Ram, unit.Offset);
         if (unit.Ram2 != null)
             RemoveFromPage(unit, unit.Ram2, unit.Offset2);
@@ -544,11 +406,8 @@ public sealed unsafe class Engine : IDisposable
             _units.Clear();
             _pages.Clear();
             _selfWriting.Clear();
-            _idBase += _byId.Count;
-            _byId.Clear();
+            _links.Clear();
             _codeVersion++;
-            foreach (var links in _pageLinks)
-                links.Clear();
             foreach (var c in _clients)
             {
                 for (var i = 0; i < 1 << EngineState.JumpCacheBits; i++)

@@ -66,9 +66,6 @@ public unsafe struct EngineState
     public const int JumpCacheBits = 12;
     public const int SpillSlots = 64;
 
-    /// <summary>How many exits of a unit can lead straight to others.</summary>
-    public const int MaxExits = 64;
-
     /// <summary>Non-zero: leave generated code at the next check. Set by any thread.</summary>
     public uint ExitRequest;
 

@@ -109,10 +109,13 @@ internal sealed unsafe partial class X64Compiler
     private void EmitUnlinked(ColdPath c)
     {
         if (c.Slot >= 0)
-            CollectionsMarshal.AsSpan(_exits)[c.Slot].Unlinked = _asm.ExecPosition;
+        {
+            ref var exit = ref CollectionsMarshal.AsSpan(_exits)[c.Slot];
+            exit.Unlinked = (int)(_asm.Position - (exit.Patch + 4));
+        }
+
         _alloc.StoreConst(new Mem(Allocator.State, _layout.PcOffset), c.Pc);
-        _alloc.StoreConst(Eng(EngineOffsets.LastExit),
-            c.Slot < 0 ? 0 : _unitId * EngineState.MaxExits + (ulong)c.Slot + 1);
+        _alloc.StoreConst(Eng(EngineOffsets.LastExit), c.Slot < 0 ? 0 : _firstExit + (ulong)c.Slot);
         _asm.JmpTo(_thunks.Exit);
     }
 

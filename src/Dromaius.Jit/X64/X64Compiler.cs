@@ -1,3 +1,4 @@
+using System.Runtime.InteropServices;
 using Dromaius.Jit.Ir;
 using Dromaius.Jit.Passes;
 
@@ -12,9 +13,6 @@ internal unsafe struct CompiledUnit
 
     /// <summary>Bytes before the cold paths.</summary>
     public int HotLength;
-
-    /// <summary>By slot.</summary>
-    public ExitSlot[] Exits;
 }
 
 /// <summary>
@@ -43,7 +41,7 @@ internal sealed unsafe partial class X64Compiler
     private nint[] _labels = new nint[64];
     private IrBuilder _b = null!;
     private CompiledUnit _unit;
-    private ulong _unitId;
+    private ulong _firstExit;
     private ulong _pc;
 
     // The operation whose flags the host has, while the assembler says that they hold.
@@ -71,13 +69,16 @@ internal sealed unsafe partial class X64Compiler
 
     public Thunks Thunks => _thunks;
 
+    /// <summary>The last unit's exits, by slot.</summary>
+    public ReadOnlySpan<ExitSlot> Exits => CollectionsMarshal.AsSpan(_exits);
+
     /// <summary>The last unit did not compile for a reason of its own.</summary>
     public bool WasUnfit => _alloc.IsStuck;
 
     /// <summary>Compiles a unit; false when the cache is full (or the unit needs more spill slots than there are).</summary>
     /// <param name="b">The unit, before passes.</param>
-    /// <param name="unitId">What <see cref="EngineState.LastExit"/> tells of its exits: id * <see cref="EngineState.MaxExits"/> + slot + 1.</param>
-    public bool TryCompile(IrBuilder b, ulong unitId, out CompiledUnit unit)
+    /// <param name="firstExit">What <see cref="EngineState.LastExit"/> tells of its first exit; the others follow.</param>
+    public bool TryCompile(IrBuilder b, ulong firstExit, out CompiledUnit unit)
     {
         // Bridges come first: they may not stand in the middle of a unit.
         foreach (ref readonly var insn in b.Insns)
@@ -92,7 +93,7 @@ internal sealed unsafe partial class X64Compiler
         if (_cache.End - _cache.Next < 0x4000 + 96L * b.Count)
             return false;
         _b = b;
-        _unitId = unitId;
+        _firstExit = firstExit;
         _unit = default;
         _x87 = default;
         _coldCount = 0;
@@ -151,7 +152,6 @@ internal sealed unsafe partial class X64Compiler
         foreach (var (rel32, label) in _jumps)
             Assembler.Patch((byte*)rel32, (byte*)_labels[label]);
         _unit.Length = (int)(_asm.ExecPosition - _unit.Code);
-        _unit.Exits = [.. _exits];
         _cache.Commit(_asm.Position);
         unit = _unit;
         return true;

@@ -107,7 +107,7 @@ internal sealed unsafe class GuestProcessor : ICodeFetcher, IDisposable
             return [];
         if (_cache!.Used > _cache.Size / 2)
             _compiler!.Clear();
-        if (!_compiler!.TryCompile(_builder, 0, out var unit))
+        if (!_compiler!.TryCompile(_builder, 1, out var unit))
             throw new InvalidOperationException("the unit does not compile");
         address = (ulong)unit.Code;
         return new ReadOnlySpan<byte>(unit.Code, unit.HotLength);
@@ -128,10 +128,10 @@ internal sealed unsafe class GuestProcessor : ICodeFetcher, IDisposable
 
     private void RunNative(X86State* s)
     {
-        if (!_compiler!.TryCompile(_builder, 0, out var unit))
+        if (!_compiler!.TryCompile(_builder, 1, out var unit))
         {
             _compiler.Clear();
-            if (!_compiler.TryCompile(_builder, 0, out unit))
+            if (!_compiler.TryCompile(_builder, 1, out unit))
                 throw new InvalidOperationException("the unit does not compile");
         }
 

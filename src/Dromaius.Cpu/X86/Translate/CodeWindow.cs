@@ -8,7 +8,7 @@ internal sealed class CodeWindow : CodeReader
     /// <summary>The longest instruction (Intel SDM volume 2, section 2.3.11).</summary>
     public const int MaxInstruction = 15;
 
-    private const int PageSize = 4096;
+    public const int PageSize = 4096;
     private readonly byte[] _bytes = new byte[PageSize + MaxInstruction];
     private int _position, _end;
 

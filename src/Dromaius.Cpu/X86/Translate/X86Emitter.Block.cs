@@ -136,6 +136,9 @@ public sealed partial class X86Emitter
     /// <summary>Exits to other pages are linked too, and unlinked when addresses change their meaning.</summary>
     internal bool LinksPages { get; set; }
 
+    /// <summary>Address of an instruction behind the block that ends in the next page, so that it counts as being there.</summary>
+    internal ulong? EndsInNextPage { get; set; }
+
     /// <summary>Goes on at a known address and ends the path (not the block: that is <see cref="Ended"/>).</summary>
     private void ExitTo(ulong rip, int slot)
     {
@@ -149,7 +152,8 @@ public sealed partial class X86Emitter
     }
 
     /// <summary>An exit to there may be linked.</summary>
-    private bool IsNear(ulong rip) => LinksPages || (_codeBase + rip) >> PageBits == _blockPage;
+    private bool IsNear(ulong rip) =>
+        LinksPages || ((_codeBase + rip) >> PageBits == _blockPage && rip != EndsInNextPage);
 
     /// <summary>Goes on at a computed address and ends the block.</summary>
     private void ExitTo(Val rip)

@@ -25,6 +25,7 @@ public sealed partial class X86Emitter
         B = builder;
         Mode = mode;
         _blockPage = (codeBase + rip) >> PageBits;
+        EndsInNextPage = null;
         _codeBase = codeBase;
         _skipStepTrap = false;
         _turn = Turn.None;

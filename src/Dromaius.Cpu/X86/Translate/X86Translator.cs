@@ -63,9 +63,14 @@ public sealed partial class X86Translator
             decoder.Decode(out insn);
             if (decoder.LastError == DecoderError.NoMoreBytes)
             {
-                if (count > 0)
-                    break;
                 var boundary = linear + (ulong)_window.Length;
+                if (count > 0)
+                {
+                    if (boundary % CodeWindow.PageSize == 0)
+                        _emitter.EndsInNextPage = _instructions[count - 1].NextIP;
+                    break;
+                }
+
                 if (!is64)
                     boundary = (uint)boundary;
                 if (_window.Extend(fetch, boundary) == 0)
