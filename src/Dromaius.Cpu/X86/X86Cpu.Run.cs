@@ -11,7 +11,7 @@ namespace Dromaius.Cpu.X86;
 public sealed unsafe partial class X86Cpu : IEngineClient, ICodeFetcher
 {
     private const int MaxInstructions = 64;
-    private const int RecentBits = 13;
+    private const int RecentBits = 14;
 
     /// <summary>Units by host address: survives what empties the jump cache, and needs no lock.</summary>
     private readonly (UnitKey Key, Unit? Unit)[] _recent = new (UnitKey, Unit?)[1 << RecentBits];

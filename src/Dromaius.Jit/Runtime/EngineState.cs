@@ -63,7 +63,7 @@ public unsafe struct JumpCacheEntry
 public unsafe struct EngineState
 {
     public const int MmuModes = 4;
-    public const int JumpCacheBits = 12;
+    public const int JumpCacheBits = 15;
     public const int SpillSlots = 64;
 
     /// <summary>Non-zero: leave generated code at the next check. Set by any thread.</summary>
