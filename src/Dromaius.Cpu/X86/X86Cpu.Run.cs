@@ -176,8 +176,6 @@ public sealed unsafe partial class X86Cpu : IEngineClient, ICodeFetcher
         {
             if (unit.Code == null)
                 return; // thrown away meanwhile
-            // Only now: looking for the unit may have run an instruction alone.
-            NoteJump(unit);
             var entry = _jumpCache + EngineState.JumpIndex(State->Rip);
             entry->Pc = ulong.MaxValue;
             entry->CodeBase = State->CodeBase;
@@ -239,6 +237,7 @@ public sealed unsafe partial class X86Cpu : IEngineClient, ICodeFetcher
             }
 
             recent = (k, unit);
+            NoteJump(unit);
             if (lastExit != 0)
                 engine.Link(lastExit, unit, JumpSide);
             return unit;

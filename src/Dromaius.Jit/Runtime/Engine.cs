@@ -31,6 +31,9 @@ public sealed unsafe class Engine : IDisposable
     private readonly Dictionary<UnitKey, Unit> _units = [];
     private readonly Dictionary<nint, CodePage> _pages = [];
 
+    // The page that was asked for last: code is translated page by page.
+    private (nint Host, CodePage? Page) _latest;
+
     // Pages where a trace wrote to itself.
     private readonly HashSet<nint> _selfWriting = [];
     private readonly Links _links;
@@ -234,6 +237,8 @@ public sealed unsafe class Engine : IDisposable
     private CodePage PageOf(RamBlock ram, ulong offset)
     {
         var page = HostPage(ram, offset);
+        if (_latest.Page is { } latest && _latest.Host == page)
+            return latest;
         if (!_pages.TryGetValue(page, out var code))
         {
             _pages[page] = code = new CodePage(ram, offset & ~0xFFFUL);
@@ -243,6 +248,7 @@ public sealed unsafe class Engine : IDisposable
                 c.WatchPage((byte*)page);
         }
 
+        _latest = (page, code);
         return code;
     }
 
@@ -341,11 +347,9 @@ public sealed unsafe class Engine : IDisposable
         lock (_gate)
         {
             _codeVersion++;
-            var key = HostPage(ram, offset);
-            if (!_pages.TryGetValue(key, out var page) || page.Units.Count == 0)
+            if (!_pages.TryGetValue(HostPage(ram, offset), out var page) || page.Units.Count == 0)
             {
-                _pages.Remove(key);
-                ram.ClearFlag(offset >> 12, PageFlags.Code);
+                Drop(ram, offset);
                 return;
             }
 
@@ -380,15 +384,19 @@ public sealed unsafe class Engine : IDisposable
 
     private void RemoveFromPage(Unit unit, RamBlock ram, ulong offset)
     {
-        var key = HostPage(ram, offset);
-        if (!_pages.TryGetValue(key, out var page))
+        if (!_pages.TryGetValue(HostPage(ram, offset), out var page))
             return;
         page.Units.Remove(unit);
         if (page.Units.Count == 0)
-        {
-            _pages.Remove(key);
-            ram.ClearFlag(offset >> 12, PageFlags.Code);
-        }
+            Drop(ram, offset);
+    }
+
+    /// <summary>A page holds no code any more.</summary>
+    private void Drop(RamBlock ram, ulong offset)
+    {
+        _latest = default;
+        _pages.Remove(HostPage(ram, offset));
+        ram.ClearFlag(offset >> 12, PageFlags.Code);
     }
 
     private void FlushAll()
@@ -405,6 +413,7 @@ public sealed unsafe class Engine : IDisposable
 
             _units.Clear();
             _pages.Clear();
+            _latest = default;
             _selfWriting.Clear();
             _links.Clear();
             _codeVersion++;

@@ -6,12 +6,12 @@ using static Iced.Intel.AssemblerRegisters;
 namespace Dromaius.Cpu.Tests.SystemTests;
 
 /// <summary>
-/// Programs with loops, run block by block in the interpreter and as traces of host code: registers and memory must come out the
+/// Programs with loops, run block by block in the interpreter and as host code, with and without traces: registers and memory must come out the
 /// same. <c>DROMAIUS_TRACE_SEED</c>: of the lengths of traces and of what is forgotten between.
 /// </summary>
 public sealed unsafe class TraceTests
 {
-    private const ulong Code = 0x4000, Data = 0x10000;
+    private const ulong Code = 0x4000, Copy = 0x6000, Data = 0x10000;
     private static readonly int Seed =
         int.TryParse(Environment.GetEnvironmentVariable("DROMAIUS_TRACE_SEED"), out var seed) ? seed : 1;
 
@@ -157,6 +157,38 @@ public sealed unsafe class TraceTests
         a.jnz(loop);
     });
 
+    [Fact]
+    public void InstructionsGoOnInAPageThatMoves() => Compare(a =>
+    {
+        var (loop, crossing) = (a.CreateLabel(), a.CreateLabel());
+        a.mov(ecx, 200);
+        a.Label(ref loop);
+        MovePage(a);
+        a.jmp(crossing);
+        a.db(new byte[0xFFD - Length(static a => a.mov(ecx, 200)) - Length(MovePage) - 5]);
+        a.Label(ref crossing);
+        a.mov(eax, 0x12345678); // two of its bytes differ between the second page and its copy
+        a.add(rbx, rax);
+        a.dec(ecx);
+        a.jnz(loop);
+    });
+
+    private static void MovePage(Assembler a)
+    {
+        a.add(rbx, rcx);
+        a.xor(__qword_ptr[SystemMachine.PageTables + 0x3000 + (((Code >> 12) + 1) * 8)], (int)(Code + 0x1000) ^ (int)Copy);
+        a.invlpg(__byte_ptr[Code + 0x1000]);
+    }
+
+    private static int Length(Action<Assembler> write)
+    {
+        var assembler = new Assembler(64);
+        write(assembler);
+        var stream = new MemoryStream();
+        assembler.Assemble(new StreamCodeWriter(stream), Code);
+        return (int)stream.Length;
+    }
+
     private static void Compare(Action<Assembler> write)
     {
         var assembler = new Assembler(64);
@@ -167,7 +199,7 @@ public sealed unsafe class TraceTests
         var expected = Run(stream.ToArray(), new Engine(X86Layout.Layout, interpreter: true), new Random(Seed));
         for (var n = 0; n < 20; n++)
         {
-            var engine = new Engine(X86Layout.Layout, 8 << 20) { TracesAlways = true };
+            var engine = new Engine(X86Layout.Layout, 8 << 20) { TracesAlways = n % 4 != 0 };
             var random = new Random(Seed + n);
             engine.TraceBlocks = random.Next(1, 6);
             Assert.Equal(expected, Run(stream.ToArray(), engine, random));
@@ -187,6 +219,8 @@ public sealed unsafe class TraceTests
             machine.Write(0x38000 + i, 8, i * 0x9E3779B97F4A7C15);
         for (var i = 0; i < code.Length; i++)
             machine.Write(Code + (ulong)i, 1, code[i]);
+        for (var i = 0x1000; i < code.Length; i++)
+            machine.Write(Copy + (ulong)i - 0x1000, 1, (byte)(code[i] + (i < 0x1002 ? 1 : 0)));
         machine.Cpu.FlushTlb(true);
         machine.S->Cr4 |= 0x600; // OSFXSR, OSXMMEXCPT
         machine.Cpu.UpdateMode();
