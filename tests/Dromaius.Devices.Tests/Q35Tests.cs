@@ -274,6 +274,17 @@ public sealed class Q35Tests : IDisposable
         Assert.Equal(0x0001_0000u, _io.LoadU32(0xC014));
     }
 
+    /// <summary>One message without mask bits, and all six ports of the port control register can be enabled.</summary>
+    [Fact]
+    public void AhciConfigurationIsThatOfTheIch9()
+    {
+        var device = new Ahci();
+        device.WriteConfig(0x82, 2, 0xFFFF);
+        Assert.Equal(0x0081_A805u, device.ReadConfig(0x80, 4));
+        device.WriteConfig(0x92, 1, 0xFF);
+        Assert.Equal(0x3Fu, device.ReadConfig(0x92, 1));
+    }
+
     /// <summary>Random configuration cycles, bus numbers and windows included: nothing throws, and nothing grows.</summary>
     [Fact]
     public void ConfigurationSpaceWithstandsAnything()

@@ -1,31 +1,35 @@
 namespace Dromaius.Devices.Pci;
 
-/// <summary>Message signalled interrupts, 64-bit with masking. Source: PCI Local Bus Specification 3.0, section 6.8.1.</summary>
+/// <summary>Message signalled interrupts with 64-bit addresses. Source: PCI Local Bus Specification 3.0, section 6.8.1.</summary>
 public sealed class Msi
 {
     private const byte Id = 5;
-    private const int Control = 2, AddressLow = 4, AddressHigh = 8, Data = 12, MaskBits = 16, PendingBits = 20, Length = 24;
-    private const int EnableBit = 1;
+    private const int Control = 2, AddressLow = 4, AddressHigh = 8, Data = 12, Length = 14, MaskBits = 16, PendingBits = 20, MaskableLength = 24;
+    private const int EnableBit = 1, Multiple = 0x70, Wide = 0x80, Maskable = 0x100;
 
     private readonly PciFunction _function;
     private readonly int _at;
     private readonly int _vectors;
+    private readonly bool _maskable;
 
     /// <param name="function">The function that gets the capability.</param>
     /// <param name="vectors">A power of two up to 32.</param>
     /// <param name="at">Where the capability goes; 0 for the next free place.</param>
-    public Msi(PciFunction function, int vectors, int at = 0)
+    /// <param name="maskable">Has mask and pending bits.</param>
+    public Msi(PciFunction function, int vectors, int at = 0, bool maskable = true)
     {
+        _maskable = maskable;
         _function = function;
         _vectors = vectors;
-        _at = function.AddCapability(Id, Length, at);
+        _at = function.AddCapability(Id, maskable ? MaskableLength : Length, at);
         var log2 = int.Log2(vectors);
-        function.SetResetWord(_at + Control, (ushort)(0x180 | (log2 << 1)));
-        function.SetWritable(_at + Control, 2, 0x71);
+        function.SetResetWord(_at + Control, (ushort)(Wide | (maskable ? Maskable : 0) | (log2 << 1)));
+        function.SetWritable(_at + Control, 2, vectors > 1 ? Multiple | EnableBit : (uint)EnableBit);
         function.SetWritable(_at + AddressLow, 4, 0xFFFF_FFFC);
         function.SetWritable(_at + AddressHigh, 4, 0xFFFF_FFFF);
         function.SetWritable(_at + Data, 2, 0xFFFF);
-        function.SetWritable(_at + MaskBits, 4, vectors == 32 ? uint.MaxValue : (1u << vectors) - 1);
+        if (maskable)
+            function.SetWritable(_at + MaskBits, 4, vectors == 32 ? uint.MaxValue : (1u << vectors) - 1);
         function.Msi = this;
     }
 
@@ -37,7 +41,7 @@ public sealed class Msi
         if (!IsEnabled || (uint)vector >= (uint)_vectors)
             return;
         var granted = 1 << Math.Min((_function.ConfigWord(_at + Control) >> 4) & 7, int.Log2(_vectors));
-        if ((_function.ConfigDword(_at + MaskBits) & (1u << vector)) != 0)
+        if (_maskable && (_function.ConfigDword(_at + MaskBits) & (1u << vector)) != 0)
         {
             SetPending(vector, true);
             return;

@@ -131,7 +131,8 @@ public sealed class VirtioPci : PciFunction, IVirtioTransport
 
     public void NotifyQueue(Virtqueue queue) => Interrupt(queue.Vector, IsrQueue);
 
-    public void NotifyConfiguration() => Interrupt(_configVector, IsrConfig);
+    // Some drivers look for bit 0 alone, so it comes along, as with other implementations.
+    public void NotifyConfiguration() => Interrupt(_configVector, IsrConfig | IsrQueue);
 
     private static ushort PciDeviceId(VirtioDevice device, VirtioPciMode mode)
     {

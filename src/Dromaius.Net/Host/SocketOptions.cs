@@ -12,9 +12,11 @@ internal static class SocketOptions
     public static NetEndpoint Socket(NetworkSet networks, string id, OptionList options)
     {
         var (listen, connect, group, udp) = (options.Take("listen"), options.Take("connect"), options.Take("mcast"), options.Take("udp"));
-        var local = options.Take("localaddr");
+        var (local, fd) = (options.Take("localaddr"), options.Take("fd"));
         options.RejectUntaken();
-        if (new[] { listen, connect, group, udp }.Count(static o => o != null) != 1)
+        if (fd != null && listen == null && connect == null && group == null && udp == null && local == null)
+            return Begin(new StreamBackend(networks, id, (int)OptionValue.Number("fd", fd, 0, int.MaxValue)));
+        if (fd != null || new[] { listen, connect, group, udp }.Count(static o => o != null) != 1)
             throw new UserErrorException("exactly one of listen=, connect=, mcast= or udp= is required");
         if (local != null && group == null && udp == null)
             throw new UserErrorException("localaddr= is only valid with mcast= or udp=");

@@ -6,16 +6,17 @@ using Dromaius.Core.Errors;
 namespace Dromaius.Net.Host;
 
 /// <summary>
-/// Frames over a stream to another emulator, each after its length in four bytes (<c>-netdev socket</c> with listen or connect,
-/// <c>-netdev stream</c>). One peer at a time; after one has gone the next may come.
+/// Frames over a stream to another emulator, each after its length in four bytes (<c>-netdev socket</c> with listen, connect
+/// or fd, <c>-netdev stream</c>). One peer at a time; after one has gone the next may come.
 /// </summary>
 internal sealed class StreamBackend : ThreadedBackend
 {
     private const int RetryMilliseconds = 1000;
-    private readonly EndPoint _address;
+    private readonly EndPoint? _address;   // null for a connection that was handed over
     private readonly Socket? _listener;
     private readonly byte[] _buffer = new byte[4 + MaxFrame];
     private volatile Socket? _peer;
+    private readonly string? _source;
 
     /// <param name="networks">Its networks.</param>
     /// <param name="name">The id.</param>
@@ -44,9 +45,34 @@ internal sealed class StreamBackend : ThreadedBackend
         }
     }
 
+    /// <summary>Takes over a connection that whoever started the program made.</summary>
+    /// <param name="networks">Its networks.</param>
+    /// <param name="name">The id.</param>
+    /// <param name="fd">The descriptor.</param>
+    public StreamBackend(NetworkSet networks, string name, int fd)
+        : base(name, networks.MachineLock)
+    {
+        Kind = "socket";
+        _source = $"socket: fd={fd}";
+        try
+        {
+            _peer = new Socket(new SafeSocketHandle(fd, ownsHandle: true));
+        }
+        catch (SocketException e)
+        {
+            throw new UserErrorException($"{name}: Can't use file descriptor {fd}: {e.Message}");
+        }
+
+        if (_peer.SocketType == SocketType.Stream)
+            return;
+        var type = _peer.SocketType;
+        _peer.Dispose();
+        throw new UserErrorException($"socket type={(int)type} for fd={fd} must be SOCK_STREAM");
+    }
+
     public override string Kind { get; }
 
-    public override string Description => _peer is not { } peer ? "" : _listener != null ? $"{Prefix}connection from {peer.RemoteEndPoint}" : $"{Prefix}connect to {_address}";
+    public override string Description => _peer is not { } peer ? "" : _source ?? (_listener != null ? $"{Prefix}connection from {peer.RemoteEndPoint}" : $"{Prefix}connect to {_address}");
 
     private string Prefix => Kind == "socket" ? "socket: " : "";
 
@@ -56,14 +82,14 @@ internal sealed class StreamBackend : ThreadedBackend
         {
             try
             {
-                using var peer = Meet();
+                using var peer = _peer ?? Meet();
                 if (peer == null)
                 {
                     Thread.Sleep(RetryMilliseconds);
                     continue;
                 }
 
-                if (_address is not UnixDomainSocketEndPoint)
+                if (peer.AddressFamily != AddressFamily.Unix)
                     peer.NoDelay = true;
                 _peer = peer;
                 Read(peer);
@@ -74,6 +100,8 @@ internal sealed class StreamBackend : ThreadedBackend
             }
 
             _peer = null;
+            if (_address == null)
+                return;
         }
     }
 
@@ -98,12 +126,26 @@ internal sealed class StreamBackend : ThreadedBackend
     protected override void Close()
     {
         _listener?.Dispose();
-        _peer?.Dispose();
+        if (_peer is { } peer)
+        {
+            // Closing alone does not wake a thread that reads from a descriptor made elsewhere.
+            try
+            {
+                peer.Shutdown(SocketShutdown.Both);
+            }
+            catch (Exception e) when (e is SocketException or ObjectDisposedException)
+            {
+                // The other side was faster.
+            }
+
+            peer.Dispose();
+        }
+
         if (_listener != null && _address is UnixDomainSocketEndPoint unix)
             File.Delete(unix.ToString());
     }
 
-    private Socket NewSocket() => new(_address.AddressFamily, SocketType.Stream, ProtocolType.Unspecified);
+    private Socket NewSocket() => new(_address!.AddressFamily, SocketType.Stream, ProtocolType.Unspecified);
 
     private Socket? Meet()
     {
@@ -112,7 +154,7 @@ internal sealed class StreamBackend : ThreadedBackend
         var socket = NewSocket();
         try
         {
-            socket.Connect(_address);
+            socket.Connect(_address!);
             return socket;
         }
         catch (SocketException)

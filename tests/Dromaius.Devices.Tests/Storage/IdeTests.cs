@@ -333,13 +333,6 @@ public sealed class IdeTests : IDisposable
         return [.. data];
     }
 
-    private void ClearAttention()
-    {
-        _ = Packet([0], 2048, 0, expectError: true);
-        Assert.Equal(6, Packet([3, 0, 0, 0, 18], 2048, 18)[2]);
-        _ = Packet([0], 2048, 0);
-    }
-
     [Fact]
     public void PacketSignatureAndInquiry()
     {
@@ -359,7 +352,6 @@ public sealed class IdeTests : IDisposable
     [InlineData(1000)]
     public void PacketReads(int limit)
     {
-        ClearAttention();
         var data = Packet([0x28, 0, 0, 0, 0, 10, 0, 0, 100, 0], limit, 100 * 2048);
         Assert.Equal(_cd.AsSpan(10 * 2048, 100 * 2048).ToArray(), data);
         var raw = Packet([0xBE, 0, 0, 0, 0, 3, 0, 0, 2, 0xF8], limit, 2 * 2352);
@@ -372,7 +364,9 @@ public sealed class IdeTests : IDisposable
     [Fact]
     public void PacketInformation()
     {
-        ClearAttention();
+        // Ready from the first command on, without an attention for the reset.
+        _ = Packet([0], 2048, 0);
+        Assert.Equal(0, Packet([3, 0, 0, 0, 18], 2048, 18)[2]);
         Assert.Equal(20, Packet([0x43, 0, 0, 0, 0, 0, 0, 0, 200], 2048, 200).Length);
         Assert.Equal(12, Packet([0x43, 2, 1, 0, 0, 0, 0, 0, 200], 2048, 200).Length);
         Assert.Equal(48, Packet([0x43, 2, 2, 0, 0, 0, 0, 0, 200], 2048, 200).Length);
@@ -389,7 +383,6 @@ public sealed class IdeTests : IDisposable
     [Fact]
     public void MediumLeavesAndComesBack()
     {
-        ClearAttention();
         _ = Packet([0x1E, 0, 0, 0, 1], 2048, 0);
         Assert.True(_cdDrive.IsTrayLocked);
         _ = Packet([0x1B, 0, 0, 0, 2], 2048, 0, expectError: true);
@@ -412,7 +405,6 @@ public sealed class IdeTests : IDisposable
     [Fact]
     public void PacketDma()
     {
-        ClearAttention();
         Table((0x10000, 0x4000));
         _bench.Out32(BusMaster + 12, 0x1000);
         _bench.Out8(Second + 1, 1);

@@ -28,12 +28,14 @@ public sealed class Ahci : PciFunction
     {
         SetWritable(0x90, 2, 0xFFFF);
         SetByte(0x90, 0x40); // address map: AHCI
+        SetWritable(0x92, 2, (1 << PortCount) - 1); // ports enabled
+        SetWritable(0x94, 4, uint.MaxValue);
         UseInterruptPin(1);
         // Serial ATA capability 1.0: the index-data pair is at offset 10h of the I/O register.
         var sata = AddCapability(0x12, 8, 0xA8);
         SetWord(sata + 2, 0x0010);
         SetDword(sata + 4, (IndexAt / 4 << 4) | 8);
-        _ = new Msi(this, 1, 0x80);
+        _ = new Msi(this, 1, 0x80, maskable: false);
         for (var i = 0; i < PortCount; i++)
             Ports[i] = new AhciPort(this, i);
         AddIoBar(4, MemoryRegion.Device("ahci-idp", 32, ReadPair, WritePair, 4, 4));

@@ -44,7 +44,8 @@ public sealed class AtapiDrive : AtaDevice
 
     public override void Reset()
     {
-        Target.Reset();
+        // Programs without a retry expect that a drive on this interface is ready at once.
+        Target.Reset(ScsiSense.None);
         _dmaMode = 0x45;
         base.Reset();
     }

@@ -70,12 +70,13 @@ public abstract class ScsiTarget : Device
 
     public override void Reset() => Reset(ScsiSense.PowerOn);
 
-    /// <summary>A reset of the unit, its bus or everything; the next command hears which.</summary>
+    /// <summary>A reset of the unit, its bus or everything; the next command hears which, unless it is none.</summary>
     public virtual void Reset(ScsiSense cause)
     {
         _attention.Clear();
         LastSense = ScsiSense.None;
-        Attention(cause);
+        if (cause != ScsiSense.None)
+            Attention(cause);
     }
 
     /// <summary>The initiator got the sense with the status.</summary>
