@@ -45,6 +45,11 @@ public abstract partial class BlockNode : IDisposable
     public abstract long Length { get; }
     public virtual bool IsReadOnly => false;
 
+    /// <summary>A format above is at a step of its work, as <c>blkdebug</c> names them; nothing but debugging filters cares.</summary>
+    public virtual void OnStep(string name)
+    {
+    }
+
     /// <summary>The host file below, if there is one (<c>file</c> child).</summary>
     public virtual BlockNode? File => null;
 

@@ -18,9 +18,9 @@ public sealed class FilterTests : IDisposable
     [Fact]
     public void InjectedErrorsComeWhereRulesSay()
     {
-        var node = Add("driver=blkdebug,node-name=b,image.driver=null-co,image.size=1M,image.read-zeroes=on,"
-            + "inject-error.0.event=read_aio,inject-error.0.errno=28,inject-error.0.sector=4,inject-error.0.once=on,"
-            + "inject-error.1.event=none,inject-error.1.iotype=flush");
+        var node = Add("driver=raw,node-name=b,file.driver=blkdebug,file.image.driver=null-co,file.image.size=1M,file.image.read-zeroes=on,"
+            + "file.inject-error.0.event=read_aio,file.inject-error.0.errno=28,file.inject-error.0.sector=4,file.inject-error.0.once=on,"
+            + "file.inject-error.1.event=none,file.inject-error.1.iotype=flush");
         node.Read(0, new byte[2048]);
         Assert.Equal(BlockError.NoSpace, Assert.Throws<BlockException>(() => node.Read(1024, new byte[2048])).Error);
         node.Read(1024, new byte[2048]);
@@ -63,6 +63,68 @@ public sealed class FilterTests : IDisposable
         Assert.Contains(drive, _graph.AllBackends);
         _graph.Release(drive);
         Assert.Empty(_graph.AllBackends);
+    }
+
+    [Fact]
+    public void RulesComeFromAFileAndFollowStates()
+    {
+        var (rules, image) = (File("rules"), File("image"));
+        System.IO.File.WriteAllText(rules, """
+            # two reads pass, the third fails once
+            [set-state]
+            event = "read_aio"
+            state = "1"
+            new_state = "2"
+            [set-state]
+            event = "read_aio"
+            state = "2"
+            new_state = "3"
+            [inject-error]
+            event = "read_aio"
+            state = "3"
+            errno = "28"
+            once = "on"
+            """);
+        using var node = ImageOpener.Open($"blkdebug:{rules}:{image}", OpenFlags.Tool, "raw");
+        node.Read(0, new byte[512]);
+        node.Read(0, new byte[512]);
+        Assert.Equal(BlockError.NoSpace, Assert.Throws<BlockException>(() => node.Read(0, new byte[512])).Error);
+        node.Read(0, new byte[512]);
+        System.IO.File.WriteAllText(rules, "[inject-error]\nevent = \"frob\"\n");
+        Assert.Equal("Invalid event name \"frob\"", Assert.Throws<BlockException>(() => ImageOpener.Open($"blkdebug:{rules}:{image}", OpenFlags.Tool, "raw")).Message);
+        Assert.Throws<BlockException>(() => ImageOpener.Open("blkdebug:image", OpenFlags.Tool, "raw"));
+    }
+
+    [Fact]
+    public async Task ABreakpointHoldsARequest()
+    {
+        var node = Add("driver=raw,node-name=r,file.driver=blkdebug,file.image.driver=null-co,file.image.size=1M");
+        var filter = (Filters.BlkdebugNode)node.File!;
+        filter.AddBreakpoint("write_aio", "A");
+        var writing = Task.Run(() => node.Write(0, new byte[512]));
+        filter.WaitStopped("A");
+        Assert.False(writing.IsCompleted);
+        node.Write(512, new byte[512]);
+        Assert.True(filter.Resume("A"));
+        await writing.WaitAsync(TimeSpan.FromMinutes(1));
+        Assert.False(filter.Resume("A"));
+        Assert.Throws<BlockException>(() => filter.AddBreakpoint("frob", "B"));
+    }
+
+    [Theory]
+    [InlineData("json:{'driver':'null-co','size':1048576,'read-zeroes':true,'node-name':'n'}", 1 << 20)]
+    [InlineData("json:{\"driver\": \"raw\", 'file': {'driver': 'null-co', 'size': '64k'}}", 65536)]
+    public void DescriptionsMayQuoteEitherWay(string name, long length)
+    {
+        using var node = ImageOpener.Open(name, OpenFlags.Tool);
+        Assert.Equal(length, node.Length);
+    }
+
+    [Fact]
+    public void DeepDescriptionsAreRefused()
+    {
+        var name = "json:" + string.Concat(Enumerable.Repeat("{'file':", 100_000)) + "1" + new string('}', 100_000);
+        Assert.Contains("nesting", Assert.Throws<BlockException>(() => ImageOpener.Open(name, OpenFlags.Tool)).Message);
     }
 
     [Fact]

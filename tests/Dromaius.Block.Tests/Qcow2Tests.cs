@@ -185,6 +185,51 @@ public sealed class Qcow2Tests : IDisposable
         node.Release();
     }
 
+    [Theory]
+    [InlineData(3, "active L1 table")]
+    [InlineData(1, "refcount table")]
+    [InlineData(2, "refcount block")]
+    public void NothingIsWrittenOverTablesThatCountAsFree(int cluster, string what)
+    {
+        var path = _folder["o.qcow2"];
+        Create(path, 1 << 20, "");
+        var bytes = File.ReadAllBytes(path);
+        // The counts of an empty image: header, table, block, L1 table.
+        bytes[2 * 65536 + cluster * 2 + 1] = 0;
+        File.WriteAllBytes(path, bytes);
+        var node = (Qcow2Node)Open(path);
+        Assert.Equal(BlockError.Io, Assert.Throws<BlockException>(() => node.Write(0, new byte[512])).Error);
+        Assert.True(node.IsCorrupt && node.IsReadOnly, what);
+        node.Release();
+        var after = File.ReadAllBytes(path);
+        Assert.Equal(2, after[79]);
+        after[79] = 0;
+        Assert.Equal(bytes, after[..bytes.Length]);
+        Assert.Contains("corrupt", Assert.Throws<BlockException>(() => Open(path)).Message);
+    }
+
+    [Fact]
+    public void LostCountsAreMadeAnew()
+    {
+        var path = _folder["c.qcow2"];
+        Create(path, 1 << 20, "");
+        var node = Open(path);
+        node.Write(65536, [1, 2, 3]);
+        node.Release();
+        var bytes = File.ReadAllBytes(path);
+        bytes.AsSpan(48, 12).Clear();
+        File.WriteAllBytes(path, bytes);
+        Assert.Contains("reference count table", Assert.Throws<BlockException>(() => Open(path)).Message);
+        using (var damaged = (Qcow2Node)ImageOpener.Open(path, OpenFlags.Tool with { ForCheck = true }, "qcow2"))
+            Assert.Equal(0, damaged.Check(Qcow2Repair.All).Corruptions);
+        CheckBoth(path);
+        node = Open(path);
+        var back = new byte[3];
+        node.Read(65536, back);
+        Assert.Equal([1, 2, 3], back);
+        node.Release();
+    }
+
     [Fact]
     public void LeaksAndErrorsAreRepaired()
     {

@@ -12,7 +12,7 @@ public sealed class BlkverifyNode(BlockNode test, BlockNode raw) : FilterNode("b
         raw.Read(offset, right);
         var same = into.CommonPrefixLength(right);
         if (same < into.Length)
-            throw new BlockException(BlockError.Io, $"blkverify: read sector_num={offset / 512} nb_sectors={into.Length / 512} contents mismatch at offset {offset + same}");
+            throw new BlockException(BlockError.Io, $"blkverify: read offset={offset} bytes={into.Length} contents mismatch at offset {offset + same}");
     }
 
     public override void Flush()

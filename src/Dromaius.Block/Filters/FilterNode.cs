@@ -17,6 +17,8 @@ public abstract class FilterNode(string driver, BlockNode inner) : BlockNode
 
     public override void Read(long offset, Span<byte> into) => inner.Read(offset, into);
 
+    public override void OnStep(string name) => inner.OnStep(name);
+
     public override void Flush() => inner.Flush();
 
     public override void Resize(long length) => inner.Resize(length);

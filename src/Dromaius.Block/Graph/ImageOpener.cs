@@ -117,7 +117,7 @@ public static class ImageOpener
         else if (driver is "null-co" or "null-aio")
             node = OpenNull(driver, options);
         else if (FilterOpener.Names.Contains(driver))
-            node = FilterOpener.Open(driver, options, flags);
+            node = FilterOpener.Open(driver, fileName, options, flags);
         else if (driver == "nbd")
             node = OpenNbd(fileName != null ? NbdAddress.Parse(fileName) : NbdAddress.FromOptions(options), options, flags);
         else
@@ -144,7 +144,7 @@ public static class ImageOpener
             "null-co" or "null-aio" when fileName != protocol + "://" =>
                 throw new BlockException(BlockError.Invalid, $"The only allowed filename for this driver is '{protocol}://'"),
             "null-co" or "null-aio" => OpenNull(protocol, options),
-            "blkdebug" or "blkverify" => FilterOpener.OpenNamed(fileName, options, flags),
+            "blkdebug" or "blkverify" => FilterOpener.Open(protocol, fileName, options, flags),
             _ => throw new BlockException(BlockError.Invalid, $"Unknown protocol '{protocol}'"),
         };
     }
@@ -166,7 +166,7 @@ public static class ImageOpener
         return new NbdNode(address, flags.ReadOnly, flags.AutoReadOnly);
     }
 
-    private static BlockNode OpenNode(string? fileName, BlockOptions options, OpenFlags flags)
+    internal static BlockNode OpenNode(string? fileName, BlockOptions options, OpenFlags flags)
     {
         if (flags.Depth > MaxDepth)
             throw new BlockException(BlockError.Invalid, "The backing chain is too long");

@@ -86,7 +86,9 @@ public abstract class BlockJob
 
     internal void Start()
     {
-        SetStatus(JobStatus.Running);
+        // Whoever began it hears of this before the answer.
+        Status = JobStatus.Running;
+        StatusChanged?.Invoke(this, JobStatus.Running);
         new Thread(RunThread, 1 << 20) { IsBackground = true, Name = "job " + Id }.Start();
     }
 

@@ -60,14 +60,14 @@ public sealed class Qcow2Checker(Qcow2Node node)
         if (header.FindExtension(Qcow2Header.EncryptionExtension) is { Length: >= 16 } encryption)
             Count(BinaryPrimitives.ReadInt64BigEndian(encryption), BinaryPrimitives.ReadInt64BigEndian(encryption.AsSpan(8)), header);
         Count(header.RefcountTableOffset, (long)header.RefcountTableClusters << header.ClusterBits, header);
-        CountRefcountBlocks(header, refcounts);
+        CountRefcountBlocks(header, refcounts, repair);
+        Compare(header, refcounts, repair);
         if (_rebuild && (repair & Qcow2Repair.Errors) != 0)
         {
             Rebuild(header);
             return _result;
         }
 
-        Compare(header, refcounts, repair);
         CheckFlags(header, refcounts, l1, repair);
         if ((repair & Qcow2Repair.Errors) != 0 && _result.Corruptions == 0 && _result.CheckErrors == 0)
             node.ClearCorrupt();
@@ -206,7 +206,7 @@ public sealed class Qcow2Checker(Qcow2Node node)
         }
     }
 
-    private void CountRefcountBlocks(Qcow2Header header, Refcounts refcounts)
+    private void CountRefcountBlocks(Qcow2Header header, Refcounts refcounts, Qcow2Repair repair)
     {
         for (var i = 0; i < refcounts.Table.Count; i++)
         {
@@ -220,12 +220,8 @@ public sealed class Qcow2Checker(Qcow2Node node)
                 continue;
             }
 
-            if (offset >= node.FileEnd)
-            {
-                Error($"ERROR refcount block {i} is outside image");
-                _rebuild = true;
+            if (offset >= node.FileEnd && !BringInside(offset, i, header, repair))
                 continue;
-            }
 
             Count(offset, header.ClusterSize, header);
             if (References(offset >> header.ClusterBits) != 1)
@@ -234,6 +230,32 @@ public sealed class Qcow2Checker(Qcow2Node node)
                 _rebuild = true;
             }
         }
+    }
+
+    /// <summary>A refcount block behind the end of the file: the file grows over it, if it can.</summary>
+    private bool BringInside(long offset, int index, Qcow2Header header, Qcow2Repair repair)
+    {
+        var fix = (repair & Qcow2Repair.Errors) != 0;
+        _result.Say($"{(fix ? "Repairing" : "ERROR")} refcount block {index} is outside image");
+        if (fix)
+        {
+            try
+            {
+                if (offset > long.MaxValue - header.ClusterSize)
+                    throw new BlockException(BlockError.Invalid);
+                node.File.Resize(offset + header.ClusterSize);
+                _result.CorruptionsFixed++;
+                return true;
+            }
+            catch (BlockException e)
+            {
+                _result.Say($"ERROR could not resize image: {e.Message}");
+            }
+        }
+
+        _result.Corruptions++;
+        _rebuild = true;
+        return false;
     }
 
     private void Compare(Qcow2Header header, Refcounts refcounts, Qcow2Repair repair)
@@ -268,8 +290,6 @@ public sealed class Qcow2Checker(Qcow2Node node)
         }
 
         _result.ImageEndOffset = (Math.Max(last, _highest) + 1) << header.ClusterBits;
-        if (_rebuild && (repair & Qcow2Repair.Errors) != 0)
-            Rebuild(header);
     }
 
     private bool AnyFound(long start, long end)
@@ -287,7 +307,8 @@ public sealed class Qcow2Checker(Qcow2Node node)
     {
         var isLeak = count > references;
         var fix = (repair & (isLeak ? Qcow2Repair.Leaks : Qcow2Repair.Errors)) != 0;
-        if (fix && noBlock)
+        // A cluster in use that counts as free means that the counts as a whole cannot be trusted.
+        if (fix && !isLeak && (noBlock || count == 0))
         {
             _rebuild = true;
             fix = false;
@@ -364,27 +385,16 @@ public sealed class Qcow2Checker(Qcow2Node node)
     private void Rebuild(Qcow2Header header)
     {
         _result.Say("Rebuilding refcount structure");
-        // The old table and blocks are given up: nothing counts them any more.
-        var next = new Qcow2Checker(node);
-        next.CountAllButRefcounts(header, node.L1);
-        node.RebuildRefcounts(cluster => next.References(cluster), next._highest + 1);
+        node.RebuildRefcounts(cluster => References(cluster), _highest + 1);
+        // The old table and blocks are found to be leaked, and freed.
         var again = new Qcow2Checker(node).Run(Qcow2Repair.All);
+        foreach (var line in again.Lines)
+            _result.Say(line);
         _result.CorruptionsFixed += _result.Corruptions + again.CorruptionsFixed;
-        _result.LeaksFixed += _result.Leaks + again.LeaksFixed;
+        _result.LeaksFixed += _result.Leaks;
         _result.Corruptions = again.Corruptions;
         _result.Leaks = again.Leaks;
         _result.ImageEndOffset = again.ImageEndOffset;
         _rebuild = false;
-    }
-
-    private void CountAllButRefcounts(Qcow2Header header, ulong[] l1)
-    {
-        Count(0, header.ClusterSize, header);
-        CountL1(l1, header.L1Offset, header, isActive: true);
-        foreach (var snapshot in node.Snapshots)
-            CountL1(node.ReadSnapshotL1(snapshot), snapshot.L1Offset, header, isActive: false);
-        if (node.Snapshots.Count > 0)
-            Count(header.SnapshotsOffset, node.SnapshotTableBytes, header);
-        CountBitmaps(header);
     }
 }

@@ -35,14 +35,14 @@ public sealed class Qcow2Format : ImageFormat
     public override BlockNode Open(BlockNode file, BlockOptions options, OpenFlags flags)
     {
         var lazy = options.TakeBool("lazy-refcounts");
-        foreach (var hint in (ReadOnlySpan<string>)["cache-size", "refcount-cache-size", "l2-cache-entry-size", "cache-clean-interval", "overlap-check",
-            "overlap-check.template", "pass-discard-request", "pass-discard-snapshot", "pass-discard-other"])
-        {
+        foreach (var hint in (ReadOnlySpan<string>)["cache-clean-interval", "pass-discard-request", "pass-discard-snapshot", "pass-discard-other"])
             _ = options.Take(hint);
-        }
-
-        var cache = options.TakeSize("l2-cache-size");
+        var overlap = TakeOverlapCheck(options);
+        var cache = TakeCacheSize(options);
+        var entry = options.TakeSize("l2-cache-entry-size");
         var header = Qcow2Header.Read(file);
+        if (entry is { } e && (e < 512 || e > header.ClusterSize || (e & (e - 1)) != 0))
+            throw new BlockException(BlockError.Invalid, $"L2 cache entry size must be a power of two between 512 and the cluster size ({header.ClusterSize})");
         BlockNode? data = null;
         if (header.HasExternalData)
             data = OpenDataFile(file, header, options, flags);
@@ -55,6 +55,7 @@ public sealed class Qcow2Format : ImageFormat
                 L2CacheSize = Math.Clamp(cache ?? 32 << 20, 1 << 16, 1L << 30),
                 ForCheck = flags.ForCheck,
                 Discard = flags.Discard,
+                OverlapCheck = overlap,
             }, header, data);
         }
         catch
@@ -62,6 +63,41 @@ public sealed class Qcow2Format : ImageFormat
             data?.Dispose();
             throw;
         }
+    }
+
+    private static long? TakeCacheSize(BlockOptions options)
+    {
+        var (all, l2, counts) = (options.TakeSize("cache-size"), options.TakeSize("l2-cache-size"), options.TakeSize("refcount-cache-size"));
+        if (all == null)
+            return l2;
+        if (l2 != null && counts != null)
+            throw new BlockException(BlockError.Invalid, "cache-size, l2-cache-size and refcount-cache-size may not be set at the same time");
+        if (l2 > all)
+            throw new BlockException(BlockError.Invalid, "l2-cache-size may not exceed cache-size");
+        if (counts > all)
+            throw new BlockException(BlockError.Invalid, "refcount-cache-size may not exceed cache-size");
+        return l2 ?? all - (counts ?? 0);
+    }
+
+    /// <summary><c>overlap-check</c>: a template, and single kinds of metadata that it leaves out or adds.</summary>
+    private static OverlapCheck TakeOverlapCheck(BlockOptions options)
+    {
+        var (brief, template) = (options.Take("overlap-check"), options.Take("overlap-check.template"));
+        if (brief != null && template != null && brief != template)
+            throw new BlockException(BlockError.Invalid, $"Conflicting values for qcow2 options 'overlap-check' ('{brief}') and 'overlap-check.template' ('{template}')");
+        var check = (brief ?? template) switch
+        {
+            null or "cached" => OverlapCheck.Cached,
+            "none" => OverlapCheck.None,
+            "constant" => OverlapCheck.Constant,
+            "all" => OverlapCheck.All,
+            var other => throw new BlockException(BlockError.Invalid,
+                $"Unsupported value '{other}' for qcow2 option 'overlap-check'. Allowed are any of the following: none, constant, cached, all"),
+        };
+        foreach (var kind in (ReadOnlySpan<string>)["main-header", "active-l1", "active-l2", "refcount-table", "refcount-block", "snapshot-table",
+            "inactive-l1", "bitmap-directory"])
+            _ = options.TakeBool("overlap-check." + kind);
+        return options.TakeBool("overlap-check.inactive-l2") == true ? OverlapCheck.All : check;
     }
 
     public override (string? Name, string? Format) BackingOf(BlockNode node) =>

@@ -62,6 +62,8 @@ internal sealed class Qcow2Header
     public string? DataFile { get; set; }
     public List<HeaderExtension> Extensions { get; } = [];
 
+    private byte[] _featureNames = [];
+
     public int ClusterSize => 1 << ClusterBits;
     public bool LazyRefcounts => (Compatible & 1) != 0;
     public bool IsExtended => (Incompatible & IncompatibleFeatures.ExtendedL2) != 0;
@@ -144,6 +146,13 @@ internal sealed class Qcow2Header
         return image;
     }
 
+    /// <summary>Only a check takes an image without counts, to make them.</summary>
+    public void RequireRefcounts()
+    {
+        if (RefcountTableClusters == 0)
+            throw Bad("Image does not contain a reference count table");
+    }
+
     public byte[]? FindExtension(uint type) => Extensions.Find(e => e.Type == type)?.Data;
 
     private void ReadFields(BlockNode file, byte[] head)
@@ -171,7 +180,7 @@ internal sealed class Qcow2Header
         CryptMethod = U32(head, 32);
         ReadExtensions(file, headerLength, (long)U64(head, 8));
         if ((Incompatible & ~IncompatibleFeatures.All) is var unknown && unknown != 0)
-            throw new BlockException(BlockError.NotSupported, $"Unsupported qcow2 feature(s): Unknown incompatible feature: {(ulong)unknown:x}");
+            throw new BlockException(BlockError.NotSupported, $"Unsupported qcow2 feature(s): {NamesOf((ulong)unknown)}");
         if (RefcountOrder is < 0 or > 6)
             throw Bad("Reference count entry width too large; may not exceed 64 bits");
         if (CryptMethod > 2)
@@ -190,6 +199,24 @@ internal sealed class Qcow2Header
         ReadTables(head);
     }
 
+    /// <summary>Incompatible features that this program does not know, as the image's own table of names calls them.</summary>
+    private string NamesOf(ulong features)
+    {
+        var names = new List<string>();
+        var table = _featureNames;
+        for (var at = 0; at + 48 <= table.Length && features != 0; at += 48)
+        {
+            if (table[at] != 0 || table[at + 1] > 63 || (features >> table[at + 1] & 1) == 0)
+                continue;
+            names.Add(Encoding.UTF8.GetString(table.AsSpan(at + 2, 46)).Split('\0')[0]);
+            features &= ~(1UL << table[at + 1]);
+        }
+
+        if (features != 0)
+            names.Add($"Unknown incompatible feature: {features:x}");
+        return string.Join(", ", names);
+    }
+
     private void ReadTables(byte[] head)
     {
         RefcountTableOffset = (long)U64(head, 48);
@@ -203,8 +230,6 @@ internal sealed class Qcow2Header
             throw Bad("Image size too big");
         if (tableClusters > (ulong)MaxRefcountTableBytes >> ClusterBits)
             throw Bad("Reference count table too large");
-        if (tableClusters == 0)
-            throw Bad("Image does not contain a reference count table");
         RefcountTableClusters = (int)tableClusters;
         CheckTable(RefcountTableOffset, (long)tableClusters << ClusterBits, "Reference count table");
         if (SnapshotCount > MaxSnapshots)
@@ -253,6 +278,9 @@ internal sealed class Qcow2Header
             {
                 case BackingFormatExtension:
                     BackingFormat = Encoding.UTF8.GetString(data);
+                    break;
+                case FeatureNamesExtension:
+                    _featureNames = data;
                     break;
                 case DataFileExtension:
                     DataFile = Encoding.UTF8.GetString(data);

@@ -178,6 +178,7 @@ public sealed partial class Qcow2Node
         _file.Flush();
         _header.RefcountTableOffset = cluster << _clusterBits;
         _header.RefcountTableClusters = (int)tableClusters;
-        _refcounts = new Refcounts(_file, _header, WriteBackUnderLock);
+        _refcounts = new Refcounts(_file, _header, WriteBackUnderLock) { Placing = CheckOverlap };
+        _metadata = null;
     }
 }

@@ -134,6 +134,7 @@ public sealed partial class Qcow2Node
         if (!_readOnly)
             throw new BlockException(BlockError.Invalid, "Device is not readonly");
         _l1 = ReadSnapshotL1(snapshot);
+        _metadata = null;
         if (snapshot.DiskSize != 0)
             Volatile.Write(ref _length, checked((long)snapshot.DiskSize));
     }

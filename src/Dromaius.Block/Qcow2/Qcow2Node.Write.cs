@@ -154,6 +154,8 @@ public sealed partial class Qcow2Node
         lock (_lock)
             WriteBackUnderLock();
         _data?.Flush();
+        _file.OnStep("flush_to_os");
+        _file.OnStep("flush_to_disk");
         _file.Flush();
         FreeSomePending(flushed: true);
     }
@@ -225,6 +227,7 @@ public sealed partial class Qcow2Node
     {
         if (Place(offset, from.Length, out var map) is not { } allocation)
         {
+            DataNode.OnStep("write_aio");
             DataNode.Write(map.Host, from[..(int)map.Length]);
             return (int)map.Length;
         }
@@ -253,7 +256,12 @@ public sealed partial class Qcow2Node
             {
                 map = Map(offset, length);
                 if (map.Kind == ClusterKind.Normal && map.IsExclusive)
+                {
+                    if (_data == null)
+                        CheckOverlap(map.Host, map.Length);
                     return null;
+                }
+
                 if (FindInFlight(offset >> _clusterBits) == null)
                     return BeginAllocation(offset, length);
                 Monitor.Wait(_lock);
@@ -328,7 +336,9 @@ public sealed partial class Qcow2Node
             host = first << _clusterBits;
         else
         {
+            _file.OnStep("cluster_alloc");
             host = _refcounts.Allocate(old.Count, out count) << _clusterBits;
+            CheckOverlap(host, count << _clusterBits);
             // What was never written is a hole, so it reads as zeroes already.
             fresh = host >= _file.Length && _file is Host.HostFileNode { Driver: "file" };
         }
@@ -357,6 +367,7 @@ public sealed partial class Qcow2Node
     {
         var host = allocation.HostOffset - (allocation.GuestCluster << _clusterBits);
         var (head, tail) = BoundsToWrite(allocation, offset, from.Length);
+        DataNode.OnStep("write_aio");
         if (head == offset && tail == offset + from.Length)
         {
             DataNode.Write(host + offset, from);
@@ -376,9 +387,11 @@ public sealed partial class Qcow2Node
         try
         {
             var all = buffer.AsSpan(0, (int)(tail - head));
+            _file.OnStep("cow_read");
             ReadOld(head, all[..(int)(offset - head)]);
             from.CopyTo(all[(int)(offset - head)..]);
             ReadOld(offset + from.Length, all[(int)(offset - head + from.Length)..]);
+            _file.OnStep("cow_write");
             DataNode.Write(host + head, all);
         }
         finally
@@ -538,6 +551,7 @@ public sealed partial class Qcow2Node
 
             try
             {
+                _file.OnStep("write_compressed");
                 _file.Write(at, packed);
                 lock (_lock)
                 {
@@ -572,7 +586,11 @@ public sealed partial class Qcow2Node
         if (_compressedTail != 0 && left >= length && _refcounts.Get(tailCluster) is var count && count > 0 && count < _refcounts.Max)
             _refcounts.Add(tailCluster, 1);
         else
+        {
             _compressedTail = _refcounts.Allocate(1, out _) << _clusterBits;
+            CheckOverlap(_compressedTail, _clusterSize);
+        }
+
         var at = _compressedTail;
         _compressedTail += length;
         if ((_compressedTail & (_clusterSize - 1)) == 0)
@@ -690,6 +708,8 @@ public sealed partial class Qcow2Node
         if (old != 0 && (entry & Copied) != 0)
             return LoadL2(old, l1Index);
         var cluster = _refcounts.Allocate(1, out _);
+        CheckOverlap(cluster << _clusterBits, _clusterSize);
+        _file.OnStep("l2_alloc_write");
         var table = _l2.Create(cluster << _clusterBits, old != 0 ? LoadL2(old, l1Index).Data : null);
         _l1[l1Index] = (ulong)table.Offset | Copied;
         MarkL1Dirty(l1Index);
@@ -702,6 +722,7 @@ public sealed partial class Qcow2Node
     {
         _l1DirtyStart = Math.Min(_l1DirtyStart, index);
         _l1DirtyEnd = Math.Max(_l1DirtyEnd, index + 1);
+        _metadata = null;
     }
 
     /// <summary>Writes dirty metadata in the order that keeps the file sound.</summary>
@@ -717,6 +738,7 @@ public sealed partial class Qcow2Node
 
         if (_l2.HasDirty)
         {
+            _file.OnStep("l2_update");
             _l2.WriteBack();
             if (_l1DirtyStart < _l1DirtyEnd)
                 _file.Flush();
@@ -724,6 +746,7 @@ public sealed partial class Qcow2Node
 
         if (_l1DirtyStart < _l1DirtyEnd)
         {
+            _file.OnStep("l1_update");
             var bytes = new byte[(_l1DirtyEnd - _l1DirtyStart) * 8];
             for (var i = _l1DirtyStart; i < _l1DirtyEnd; i++)
                 BinaryPrimitives.WriteUInt64BigEndian(bytes.AsSpan((i - _l1DirtyStart) * 8), _l1[i]);
@@ -768,6 +791,7 @@ public sealed partial class Qcow2Node
         {
             for (var i = 0L; i < count; i++)
             {
+                _file.OnStep("cluster_free");
                 _refcounts.Add(cluster + i, -1);
                 if (_refcounts.Get(cluster + i) != 0)
                     continue;

@@ -32,6 +32,22 @@ public sealed record Qcow2Options
     /// <summary>Leaves an unclean image as it is, for tools that check it.</summary>
     public bool ForCheck { get; init; }
     public bool Discard { get; init; }
+    public OverlapCheck OverlapCheck { get; init; } = OverlapCheck.Cached;
+}
+
+/// <summary>Which metadata is compared with where writes go (<c>overlap-check</c>).</summary>
+public enum OverlapCheck
+{
+    None,
+
+    /// <summary>What cannot move while the image is open.</summary>
+    Constant,
+
+    /// <summary>What is in memory anyway.</summary>
+    Cached,
+
+    /// <summary>Tables of snapshots as well.</summary>
+    All,
 }
 
 /// <summary>
@@ -93,9 +109,11 @@ public sealed partial class Qcow2Node : BlockNode, ICheckable, IBackingChange
                 "qcow2: Image is corrupt; cannot be opened read/write");
         }
 
+        if (!options.ForCheck)
+            header.RequireRefcounts();
         _l1 = ReadTable(header.L1Offset, header.L1Size);
         _l2 = new TableCache(file, _clusterSize, options.L2CacheSize) { WriteBackAll = WriteBackUnderLock };
-        _refcounts = new Refcounts(file, header, WriteBackUnderLock);
+        _refcounts = new Refcounts(file, header, WriteBackUnderLock) { Placing = CheckOverlap };
         LoadSnapshots();
         if (!_readOnly && !options.ForCheck)
             PrepareForWriting();
@@ -204,12 +222,14 @@ public sealed partial class Qcow2Node : BlockNode, ICheckable, IBackingChange
         switch (map.Kind)
         {
             case ClusterKind.Normal:
+                DataNode.OnStep("read_aio");
                 DataNode.ReadPadded(map.Host, part);
                 break;
             case ClusterKind.Compressed:
                 ReadCompressed(map.Entry, offset, part);
                 break;
             case ClusterKind.Unallocated when _backing is { } backing:
+                _file.OnStep("read_backing_aio");
                 backing.ReadPadded(offset, part);
                 break;
             default:
@@ -225,6 +245,7 @@ public sealed partial class Qcow2Node : BlockNode, ICheckable, IBackingChange
         var cluster = ArrayPool<byte>.Shared.Rent(_clusterSize);
         try
         {
+            _file.OnStep("read_compressed");
             _file.ReadPadded(at, compressed.AsSpan(0, length));
             ClusterCodec.Decompress(_header.Compression, compressed, length, cluster.AsSpan(0, _clusterSize));
             cluster.AsSpan((int)(offset & (_clusterSize - 1)), part.Length).CopyTo(part);
@@ -319,7 +340,7 @@ public sealed partial class Qcow2Node : BlockNode, ICheckable, IBackingChange
             return 0;
         var host = (long)(entry & OffsetMask);
         if ((host & (_clusterSize - 1)) != 0)
-            throw MarkCorrupt($"Cluster allocation offset {host:#x} unaligned (L2 offset: {l2Offset:#x}, L2 index: {index:#x})");
+            throw MarkCorrupt($"Cluster allocation offset {Hex(host)} unaligned (L2 offset: {Hex(l2Offset)}, L2 index: {Hex(index)})");
         return host;
     }
 
@@ -350,7 +371,9 @@ public sealed partial class Qcow2Node : BlockNode, ICheckable, IBackingChange
     private Table LoadL2(long l2Offset, long l1Index)
     {
         if ((l2Offset & (_clusterSize - 1)) != 0)
-            throw MarkCorrupt($"L2 table offset {l2Offset:#x} unaligned (L1 index: {l1Index:#x})");
+            throw MarkCorrupt($"L2 table offset {Hex(l2Offset)} unaligned (L1 index: {Hex(l1Index)})");
+        if (!_l2.Has(l2Offset))
+            _file.OnStep("l2_load");
         return _l2.Get(l2Offset);
     }
 
@@ -379,25 +402,6 @@ public sealed partial class Qcow2Node : BlockNode, ICheckable, IBackingChange
         for (var i = 0; i < entries; i++)
             table[i] = BinaryPrimitives.ReadUInt64BigEndian(bytes.AsSpan(i * 8));
         return table;
-    }
-
-    /// <summary>Notes in the header that the image is damaged, so that nobody writes to it; the failure to report.</summary>
-    private BlockException MarkCorrupt(string message)
-    {
-        if (!_readOnly && _header.Version >= 3 && !IsCorrupt)
-        {
-            _header.Incompatible |= IncompatibleFeatures.Corrupt;
-            try
-            {
-                WriteHeaderFlags();
-            }
-            catch (BlockException)
-            {
-                // The message below is what matters.
-            }
-        }
-
-        return new BlockException(BlockError.Io, $"qcow2: Marking image as corrupt: {message}; further corruption events will be suppressed");
     }
 
     private void WriteHeaderFlags()

@@ -34,13 +34,23 @@ internal sealed class Refcounts
             _table[i] = BinaryPrimitives.ReadUInt64BigEndian(bytes.AsSpan(i * 8));
     }
 
+    /// <summary>Counts the moves of its table and blocks.</summary>
+    public int Version { get; private set; }
+
+    /// <summary>Told of a table or block about to be written to a place that was free so far.</summary>
+    public Action<long, long>? Placing { get; init; }
+
     /// <summary>The largest count that an entry holds.</summary>
     public ulong Max => _order == 6 ? ulong.MaxValue : (1UL << (1 << _order)) - 1;
     public bool HasDirty => _blocks.HasDirty;
     public IReadOnlyList<ulong> Table => _table;
     public long ClustersPerBlock => 1L << _blockBits;
 
-    public void WriteBack() => _blocks.WriteBack();
+    public void WriteBack()
+    {
+        _file.OnStep("refblock_update_part");
+        _blocks.WriteBack();
+    }
 
     /// <summary>The count of a cluster; zero where there is no block.</summary>
     public ulong Get(long cluster)
@@ -167,7 +177,9 @@ internal sealed class Refcounts
         if (offset == 0)
             return null;
         if ((offset & (_header.ClusterSize - 1)) != 0)
-            throw new BlockException(BlockError.Io, $"qcow2: Refblock offset {offset:#x} unaligned (reftable index: {index:#x})");
+            throw new BlockException(BlockError.Io, $"qcow2: Refblock offset 0x{offset:x} unaligned (reftable index: 0x{index:x})");
+        if (!_blocks.Has(offset))
+            _file.OnStep("refblock_load");
         return _blocks.Get(offset);
     }
 
@@ -233,6 +245,9 @@ internal sealed class Refcounts
         if (home == 0)
             throw new BlockException(BlockError.Io, "qcow2: the image has no reference counts");
         var offset = home << _clusterBits;
+        Placing?.Invoke(offset, _header.ClusterSize);
+        Version++;
+        _file.OnStep("refblock_alloc");
         var block = _blocks.Create(offset);
         SetEntry(block, 0, 1);
         _file.Write(offset, block.Data);
@@ -263,6 +278,9 @@ internal sealed class Refcounts
         var blocks = 1L;
         while (blocks << _blockBits < blocks + clusters)
             blocks++;
+        Placing?.Invoke(home << _clusterBits, (blocks + clusters) << _clusterBits);
+        Version++;
+        _file.OnStep("reftable_grow");
         var table = new ulong[clusters * perCluster];
         _table.CopyTo(table, 0);
         for (var i = 0L; i < blocks; i++)

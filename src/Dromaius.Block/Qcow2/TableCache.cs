@@ -37,6 +37,8 @@ internal sealed class TableCache(BlockNode file, int tableSize, long budget)
 
     public bool HasDirty => _dirty.Count > 0;
 
+    public bool Has(long offset) => _tables.ContainsKey(offset);
+
     public Table Get(long offset)
     {
         if (_tables.TryGetValue(offset, out var node))

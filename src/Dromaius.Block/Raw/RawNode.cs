@@ -44,6 +44,7 @@ public sealed class RawNode : BlockNode
     public override void Read(long offset, Span<byte> into)
     {
         CheckRange(offset, into.Length);
+        _file.OnStep("read_aio");
         _file.ReadPadded(_offset + offset, into);
     }
 
@@ -60,6 +61,7 @@ public sealed class RawNode : BlockNode
         CheckRange(offset, from.Length);
         if (_looksLikeImage != null && offset < 512 && !from.IsEmpty)
             CheckFirstSector(offset, from);
+        _file.OnStep("write_aio");
         _file.Write(_offset + offset, from);
     }
 
@@ -75,7 +77,14 @@ public sealed class RawNode : BlockNode
         _file.Discard(_offset + offset, length);
     }
 
-    public override void Flush() => _file.Flush();
+    public override void Flush()
+    {
+        _file.OnStep("flush_to_os");
+        _file.OnStep("flush_to_disk");
+        _file.Flush();
+    }
+
+    public override void OnStep(string name) => _file.OnStep(name);
 
     public override BlockStatus Status(long offset, long length)
     {

@@ -26,7 +26,11 @@ internal static class IoCommands
 {
     private static readonly IoCommand[] All =
     [
-        new("abort", null, "", "simulate a program crash using abort(3)", 0, 0, false, static (_, _) => throw new InvalidOperationException("abort")),
+        new("abort", null, "", "simulate a program crash using abort(3)", 0, 0, false, static (_, _) =>
+        {
+            Core.Processes.HostSignal.Raise(Core.Processes.HostSignal.Abort);
+            return true;
+        }),
         new("aio_flush", null, "", "completes all outstanding aio requests", 0, 0, true, static (s, _) =>
         {
             s.WaitForAll();
@@ -35,6 +39,11 @@ internal static class IoCommands
         new("aio_read", null, "[-Ciqv] [-P pattern] off len [len..]", "asynchronously reads a number of bytes", 2, -1, true, static (s, a) => IoTransfers.Read(s, a, "aio_read")),
         new("aio_write", null, "[-Cfiquz] [-P pattern] off len [len..]", "asynchronously writes a number of bytes", 2, -1, true, static (s, a) => IoTransfers.Write(s, a, "aio_write")),
         new("alloc", "a", "offset [count]", "checks if offset is allocated in the file", 1, 2, true, Alloc),
+        new("break", null, "event tag", "sets a breakpoint on event and tags the stopped request as tag", 2, 2, true, static (s, a) =>
+        {
+            s.RequireDebugFilter().AddBreakpoint(a[0], a[1]);
+            return true;
+        }),
         new("close", "c", "", "close the current open file", 0, 0, true, static (s, _) =>
         {
             s.Close();
@@ -63,18 +72,47 @@ internal static class IoCommands
         }),
         new("read", "r", "[-abCqv] [-P pattern [-s off] [-l len]] off len", "reads a number of bytes at a specified offset", 2, -1, true, static (s, a) => IoTransfers.Read(s, a, "read")),
         new("readv", null, "[-Cqv] [-P pattern] off len [len..]", "reads a number of bytes at a specified offset", 2, -1, true, static (s, a) => IoTransfers.Read(s, a, "readv")),
+        new("remove_break", null, "tag", "remove a breakpoint by tag", 1, 1, true, static (s, a) =>
+            Said(s.DebugFilter?.RemoveBreakpoint(a[0]) ?? false, "Could not remove breakpoint " + a[0])),
         new("reopen", null, "[(-r|-w)] [-c cache] [-o options]", "reopens an image with new options", 0, -1, true, Reopen),
+        new("resume", null, "tag", "resumes the request tagged as tag", 1, 1, true, static (s, a) =>
+        {
+            var resumed = s.DebugFilter?.Resume(a[0]) ?? false;
+            if (resumed)
+                s.Settle();
+            return Said(resumed, "Could not resume request: No such file or directory");
+        }),
+        new("sigraise", null, "signal", "raises a signal", 1, 1, false, static (_, a) =>
+        {
+            var number = IoSession.Number(a[0]);
+            if (number > int.MaxValue)
+                throw new ToolException($"signal argument '{a[0]}' is too large to be a valid signal number");
+            Core.Processes.HostSignal.Raise((int)number);
+            return true;
+        }),
         new("sleep", null, "", "waits for the given value in milliseconds", 1, 1, false, static (_, a) =>
         {
             Thread.Sleep((int)Math.Min(IoSession.Number(a[0]), 60_000));
             return true;
         }),
         new("truncate", "t", "[-m prealloc_mode] off", "truncates the current file at the given offset", 1, 3, true, Truncate),
+        new("wait_break", null, "tag", "waits for the suspension of a request", 1, 1, true, static (s, a) =>
+        {
+            s.DebugFilter?.WaitStopped(a[0]);
+            return true;
+        }),
         new("write", "w", "[-bcCfnquz] [-P pattern | -s source_file] off len", "writes a number of bytes at a specified offset", 2, -1, true, static (s, a) => IoTransfers.Write(s, a, "write")),
         new("writev", null, "[-Cfq] [-P pattern] off len [len..]", "writes a number of bytes at a specified offset", 2, -1, true, static (s, a) => IoTransfers.Write(s, a, "writev")),
     ];
 
     public static IoCommand? Find(string name) => Array.Find(All, c => c.Name == name || c.Alias == name);
+
+    private static bool Said(bool done, string complaint)
+    {
+        if (!done)
+            Host.Print(complaint + "\n");
+        return done;
+    }
 
     private static bool Help(IoSession session, string[] args)
     {
@@ -188,13 +226,42 @@ internal static class IoCommands
 
     private static bool Reopen(IoSession session, string[] args)
     {
-        var options = new GetOpt(args, "c:o:rw");
-        session.Reopen(session.Defaults with
+        GetOpt options;
+        try
         {
-            ReadOnly = options.Has("r") || (!options.Has("w") && session.Node!.IsReadOnly),
-            Cache = options.Value("c") ?? session.Defaults.Cache,
-        });
-        return true;
+            options = new GetOpt(args, "c:o:rw");
+        }
+        catch (ToolException)
+        {
+            throw new ToolException(Find("reopen")!.Usage);
+        }
+
+        if (options.Rest.Count > 0)
+            throw new ToolException(Find("reopen")!.Usage);
+        if (options.Has("r") && options.Has("w"))
+            throw new ToolException("reopen: Only one -r/-c/-w option may be given");
+        var changes = new BlockOptions();
+        foreach (var text in options.Values("o"))
+        {
+            foreach (var (key, value) in Core.Options.OptionList.Parse(text).Items)
+                changes.Set(key, value);
+        }
+
+        try
+        {
+            if ((options.Has("r") || options.Has("w")) && changes.Has("read-only"))
+                throw new BlockException(BlockError.Invalid, "Cannot set both -r/-w and 'read-only'");
+            if (options.Has("c") && (changes.Has("cache.direct") || changes.Has("cache.no-flush")))
+                throw new BlockException(BlockError.Invalid, "Cannot set both -c and the cache options");
+            var readOnly = options.Has("r") || (!options.Has("w") && (changes.TakeBool("read-only") ?? session.Node!.IsReadOnly));
+            session.Reopen(readOnly, options.Value("c"), changes);
+            return true;
+        }
+        catch (BlockException e)
+        {
+            Host.Complain(ImgTool.Explain(e));
+            return false;
+        }
     }
 
     private static bool Truncate(IoSession session, string[] args)

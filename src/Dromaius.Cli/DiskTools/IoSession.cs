@@ -1,5 +1,6 @@
 using System.Globalization;
 using Dromaius.Block;
+using Dromaius.Block.Filters;
 using Dromaius.Block.Graph;
 using Dromaius.Core.Devices;
 
@@ -19,9 +20,6 @@ internal sealed record IoOpenSettings
 internal sealed class IoSession(IoOpenSettings defaults)
 {
     private readonly List<Thread> _pending = [];
-    private string? _format;
-    private string? _name;
-    private bool _imageOptions;
     private bool _isBorrowed;
 
     public IoOpenSettings Defaults => defaults;
@@ -52,7 +50,7 @@ internal sealed class IoSession(IoOpenSettings defaults)
         if (settings.Snapshot)
             node = new BlockGraph(new Core.Time.EventLoop(new Lock())).AddTemporaryOverlay(node);
         Close();
-        (Node, WriteThrough, _name, _format, _imageOptions) = (node, writeThrough, name, format, imageOptions);
+        (Node, WriteThrough) = (node, writeThrough);
     }
 
     public void Close()
@@ -64,11 +62,78 @@ internal sealed class IoSession(IoOpenSettings defaults)
         Node = null;
     }
 
-    public void Reopen(IoOpenSettings settings)
+    /// <summary>Changes options of the open image; what it is made of stays as it is.</summary>
+    /// <param name="readOnly">Whether it may be written from now on.</param>
+    /// <param name="cache">Another cache mode, or null.</param>
+    /// <param name="changes">Options of nodes.</param>
+    public void Reopen(bool readOnly, string? cache, BlockOptions changes)
     {
-        var (name, format, imageOptions) = (_name, _format, _imageOptions);
-        Close();
-        Open(name, format, imageOptions, settings);
+        WaitForAll();
+        var node = Node!;
+        if (cache != null)
+        {
+            _ = ImgTool.Cache(OpenFlags.Tool, cache, "cache", out var writeThrough);
+            WriteThrough = writeThrough;
+        }
+
+        foreach (var prefix in (ReadOnlySpan<string>)["", "file.", "backing."])
+        {
+            var at = prefix switch { "" => node, "file." => node.File, _ => node.Backing };
+            CheckSame("node-name", changes.Take(prefix + "node-name"), at?.NodeName);
+            CheckSame("driver", changes.Take(prefix + "driver"), at?.Driver);
+            foreach (var key in (ReadOnlySpan<string>)["read-only", "auto-read-only", "cache.direct", "cache.no-flush", "force-share", "copy-on-read"])
+                _ = changes.TakeBool(prefix + key);
+            if (changes.TakeChoice(prefix + "discard", ("ignore", false), ("off", false), ("unmap", true), ("on", true)) is { } discard && at != null)
+                at.AllowsDiscard = discard;
+            if (changes.TakeChoice(prefix + "detect-zeroes", ("off", DetectZeroes.Off), ("on", DetectZeroes.On), ("unmap", DetectZeroes.Unmap)) is { } zeroes && at != null)
+                at.DetectZeroes = zeroes;
+        }
+
+        if (node.Driver == "qcow2")
+        {
+            foreach (var key in (ReadOnlySpan<string>)["lazy-refcounts", "cache-size", "l2-cache-size", "l2-cache-entry-size", "refcount-cache-size",
+                "cache-clean-interval", "overlap-check", "overlap-check.template", "pass-discard-request", "pass-discard-snapshot", "pass-discard-other"])
+                _ = changes.Take(key);
+        }
+
+        changes.RejectUntaken(node.Driver);
+        if (readOnly != node.IsReadOnly)
+            node.Reopen(readOnly);
+    }
+
+    private static void CheckSame(string option, string? wanted, string? now)
+    {
+        if (wanted != null && wanted != now)
+            throw new BlockException(BlockError.Invalid, $"Cannot change the option '{option}'");
+    }
+
+    /// <summary>The <c>blkdebug</c> filter in the image's files, whose breakpoints the commands set.</summary>
+    public BlkdebugNode? DebugFilter
+    {
+        get
+        {
+            var node = Node;
+            while (node is not (null or BlkdebugNode))
+                node = node.File;
+            var filter = (BlkdebugNode?)node;
+            if (filter is { Stopped: null })
+            {
+                filter.Stopped = static (tag, stops) => Host.Print(stops ? $"blkdebug: Suspended request '{tag}'\n" : $"blkdebug: Resuming request '{tag}'\n");
+            }
+
+            return filter;
+        }
+    }
+
+    public BlkdebugNode RequireDebugFilter() =>
+        DebugFilter ?? throw new ToolException($"Could not set a breakpoint: {Core.Storage.HostDisk.Explain((int)BlockError.NotSupported)}");
+
+    /// <summary>Gives what was stopped the time to end, as far as it does not stop again.</summary>
+    public void Settle()
+    {
+        foreach (var thread in _pending)
+            _ = thread.Join(20);
+        _ = _pending.RemoveAll(static t => !t.IsAlive);
     }
 
     /// <summary>Runs a command line on an image that others use, which stays open.</summary>

@@ -103,9 +103,6 @@ internal static class IoTool
                     break;
                 failed |= !session.Execute(line);
             }
-
-            if (!session.Ended)
-                Host.Print("\n");
         }
 
         session.WaitForAll();

@@ -173,13 +173,15 @@ internal static class IoTransfers
 
     private static byte Pattern(string text)
     {
-        var value = IoSession.Number(text);
-        return value <= 255 ? (byte)value : throw new ToolException($"{text} is not a valid pattern byte");
+        var isHex = text.StartsWith("0x", StringComparison.OrdinalIgnoreCase);
+        return byte.TryParse(isHex ? text[2..] : text, isHex ? NumberStyles.AllowHexSpecifier : NumberStyles.None, CultureInfo.InvariantCulture, out var value)
+            ? value
+            : throw new ToolException($"{text} is not a valid pattern byte");
     }
 
     private static void CheckLimit(long total)
     {
-        if (total > int.MaxValue - 4096)
+        if (total > (int.MaxValue & ~511))
             throw new ToolException($"length cannot exceed {int.MaxValue & ~511}, given {total}");
     }
 

@@ -37,8 +37,9 @@ public sealed class HumanMonitor : ICharSink
         {
             case CharEvent.Opened or CharEvent.FocusIn:
                 _muted = false;
+                // Programs that drive the monitor wait for this very line.
                 if (!_greeted)
-                    Write($"Dromaius {Product.Version} monitor - type 'help' for more information\r\n");
+                    Write($"QEMU {Product.QemuMajor}.{Product.QemuMinor}.{Product.QemuMicro} monitor - type 'help' for more information\r\n");
                 _greeted = true;
                 _editor.ShowPrompt(Prompt);
                 break;
@@ -58,7 +59,7 @@ public sealed class HumanMonitor : ICharSink
         var output = _commands.Execute(line);
         if (output.Length > 0)
             Write(output.Replace("\n", "\r\n"));
-        if (!_muted)
+        if (!_muted && line.Trim() is not ("quit" or "q"))
             _editor.ShowPrompt(Prompt);
     }
 

@@ -365,12 +365,7 @@ internal sealed class BlockCommands
 
     private static JsonObject Image(BlockNode node, int depth)
     {
-        var image = new JsonObject { ["virtual-size"] = node.Length, ["filename"] = node.FileName };
-        if (node.ClusterSize > 0)
-            image["cluster-size"] = node.ClusterSize;
-        image["format"] = node.Driver;
-        if (node.AllocatedSize >= 0)
-            image["actual-size"] = node.AllocatedSize;
+        var image = (JsonObject)JsonNode.Parse(InfoTree.ToJson(ImageInfo.Of(node).ToTree()))!;
         if (node.Backing is { } backing && depth < 200)
         {
             image["backing-filename"] = backing.FileName;
@@ -379,7 +374,6 @@ internal sealed class BlockCommands
             image["backing-image"] = Image(backing, depth + 1);
         }
 
-        image["dirty-flag"] = false;
         return image;
     }
 

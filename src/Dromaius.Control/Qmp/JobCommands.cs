@@ -258,7 +258,7 @@ internal sealed class JobCommands
     {
         var data = new JsonObject
         {
-            ["type"] = job.Type, ["device"] = job.Id, ["len"] = job.Total, ["offset"] = job.Done, ["speed"] = job.Speed,
+            ["device"] = job.Id, ["len"] = job.Total, ["offset"] = job.Done, ["speed"] = job.Speed, ["type"] = job.Type,
         };
         if (status == JobStatus.Concluded && job.Type != "create")
         {

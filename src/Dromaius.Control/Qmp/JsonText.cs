@@ -22,7 +22,7 @@ internal static class JsonText
                 text.Append("null");
                 break;
             case JsonObject o:
-                Items(text, '{', '}', o.Count, indent, o, static (t, e, i) =>
+                Items(text, '{', '}', indent, o, static (t, e, i) =>
                 {
                     Quote(t, e.Key);
                     t.Append(": ");
@@ -30,7 +30,7 @@ internal static class JsonText
                 });
                 break;
             case JsonArray a:
-                Items(text, '[', ']', a.Count, indent, a, static (t, e, i) => Write(t, e, i));
+                Items(text, '[', ']', indent, a, static (t, e, i) => Write(t, e, i));
                 break;
             case JsonValue v when v.TryGetValue<string>(out var s):
                 Quote(text, s);
@@ -47,7 +47,7 @@ internal static class JsonText
         }
     }
 
-    private static void Items<T>(StringBuilder text, char open, char close, int count, int indent, IEnumerable<T> items,
+    private static void Items<T>(StringBuilder text, char open, char close, int indent, IEnumerable<T> items,
         Action<StringBuilder, T, int> write)
     {
         text.Append(open);
@@ -62,8 +62,7 @@ internal static class JsonText
             write(text, item, inner);
         }
 
-        if (count > 0)
-            NewLine(text, indent);
+        NewLine(text, indent);
         text.Append(close);
     }
 

@@ -21,6 +21,7 @@ public sealed class QmpMonitor : ICharSink
     private bool _negotiated;
     private bool _outOfBand;
     private bool _open;
+    private JsonObject? _lastReply;
 
     public QmpMonitor(ICharBackend backend, IMachineControl machine, bool pretty)
     {
@@ -80,7 +81,11 @@ public sealed class QmpMonitor : ICharSink
             var reply = new JsonObject { ["return"] = result ?? new JsonObject() };
             if (hasId)
                 reply["id"] = id;
-            Send(reply);
+            // The reply to what ends the machine follows the event of its end.
+            if ((string?)request["execute"] == "quit")
+                _lastReply = reply;
+            else
+                Send(reply);
         }
         catch (JsonTextException e)
         {
@@ -179,6 +184,9 @@ public sealed class QmpMonitor : ICharSink
                 break;
             case MachineEventKind.Shutdown:
                 OnEvent("SHUTDOWN", Cause(e.Reason));
+                if (_lastReply is { } last)
+                    Send(last);
+                _lastReply = null;
                 break;
             case MachineEventKind.GuestPanicked:
                 OnEvent("GUEST_PANICKED", new JsonObject { ["action"] = _machine.OnPanic == PanicAction.None ? "run" : "pause" });
