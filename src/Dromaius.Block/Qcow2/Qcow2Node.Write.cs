@@ -435,24 +435,6 @@ public sealed partial class Qcow2Node
         into[n..].Clear();
     }
 
-    private bool ReadsAsZero(long from, long to)
-    {
-        to = Math.Min(to, Length);
-        while (from < to)
-        {
-            Mapping map;
-            lock (_lock)
-                map = Map(from, to - from);
-            var zero = map.Kind is ClusterKind.Zero or ClusterKind.ZeroAllocated
-                || (map.Kind == ClusterKind.Unallocated && (_backing == null || from >= _backing.Length));
-            if (!zero)
-                return false;
-            from += map.Length;
-        }
-
-        return true;
-    }
-
     /// <summary>The range that has to be stored: clusters that hold something are copied whole, others by unit.</summary>
     private (long Head, long Tail) CopyBounds(Allocation allocation, long offset, long length)
     {

@@ -238,6 +238,24 @@ public sealed partial class Qcow2Node : BlockNode, ICheckable, IBackingChange
         }
     }
 
+    private bool ReadsAsZero(long from, long to)
+    {
+        to = Math.Min(to, Length);
+        while (from < to)
+        {
+            Mapping map;
+            lock (_lock)
+                map = Map(from, to - from);
+            var zero = map.Kind is ClusterKind.Zero or ClusterKind.ZeroAllocated
+                || (map.Kind == ClusterKind.Unallocated && (_backing == null || from >= _backing.Length));
+            if (!zero)
+                return false;
+            from += map.Length;
+        }
+
+        return true;
+    }
+
     private void ReadCompressed(ulong entry, long offset, Span<byte> part)
     {
         var (at, length) = CompressedRange(entry);
