@@ -6,7 +6,7 @@ namespace Dromaius.Core.Memory;
 public static unsafe partial class NativeMemory
 {
     private const int ProtRead = 1, ProtWrite = 2, ProtExec = 4;
-    private const int MapShared = 1, MapPrivate = 2, MapAnonymousFlag = 0x20, MapNoReserve = 0x4000, MayMove = 1, HugePages = 14;
+    private const int MapShared = 1, MapPrivate = 2, MapAnonymousFlag = 0x20, MapNoReserve = 0x4000, MayMove = 1, DontNeed = 4, HugePages = 14;
     private const nuint HugePage = 2 << 20, PageMask = 0xFFF;
 
     /// <summary>Maps zeroed private memory, or returns null.</summary>
@@ -56,6 +56,9 @@ public static unsafe partial class NativeMemory
         _ = munmap(writable, size);
         return false;
     }
+
+    /// <summary>Gives back what the host keeps for one of the two mappings of <see cref="TryMapDual"/>; the contents stay.</summary>
+    public static void Unload(void* address, nuint size) => _ = madvise(address, size, DontNeed);
 
     [LibraryImport("libc", SetLastError = true)]
     private static partial void* mmap(void* addr, nuint length, int prot, int flags, int fd, nint offset);
