@@ -34,7 +34,8 @@ internal static class PcBridgeTypes
         },
         new()
         {
-            Name = "pcie-pci-bridge", Bus = "PCI", Category = DeviceCategory.Bridge, Properties = [.. PcStorageTypes.PciProperties, new("msi", PropertyKind.OnOffAuto, "auto")],
+            Name = "pcie-pci-bridge", Bus = "PCI", Description = "PCI Express to PCI bridge", Category = DeviceCategory.Bridge,
+            Properties = [.. PcStorageTypes.PciProperties, new("msi", PropertyKind.OnOffAuto, "auto")],
             Create = static a => PcDeviceTypes.Plug(a, new ConventionalBridge(SecondaryName(a, "pci"), 0, true) { Id = a.Id }),
         },
     ];

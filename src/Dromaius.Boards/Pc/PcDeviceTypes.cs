@@ -26,26 +26,26 @@ public static class PcDeviceTypes
     [
         new DeviceType
         {
-            Name = "isa-debug-exit", Bus = "ISA", Category = DeviceCategory.Misc,
+            Name = "isa-debug-exit", Bus = "ISA", Description = "Port whose writes end the emulator", Category = DeviceCategory.Misc,
             Properties = [new("iobase", PropertyKind.UInt32, "0x501"), new("iosize", PropertyKind.UInt32, "0x2")],
             Create = DebugExitOf,
         },
         new DeviceType
         {
-            Name = "isa-debugcon", Bus = "ISA", Category = DeviceCategory.Misc,
+            Name = "isa-debugcon", Bus = "ISA", Description = "Port whose writes go to a character device", Category = DeviceCategory.Misc,
             Properties = [Chardev, new("iobase", PropertyKind.UInt32, "0xe9"), new("readback", PropertyKind.UInt32, "0xe9")],
             Create = DebugConsoleOf,
         },
-        new DeviceType { Name = "pc-testdev", Bus = "ISA", Category = DeviceCategory.Misc, Create = TestDeviceOf },
+        new DeviceType { Name = "pc-testdev", Bus = "ISA", Description = "Test device of kvm-unit-tests", Category = DeviceCategory.Misc, Create = TestDeviceOf },
         new DeviceType
         {
-            Name = "pvpanic", Bus = "ISA", Category = DeviceCategory.Misc, Alias = "isa-pvpanic",
+            Name = "pvpanic", Bus = "ISA", Description = "Port that tells of the guest's panic", Category = DeviceCategory.Misc, Alias = "isa-pvpanic",
             Properties = [new("events", PropertyKind.UInt8, "3"), new("ioport", PropertyKind.UInt16, "0x505")],
             Create = PanicOf,
         },
         new DeviceType
         {
-            Name = "isa-serial", Bus = "ISA", Category = DeviceCategory.Input,
+            Name = "isa-serial", Bus = "ISA", Description = "Serial port (16550A)", Category = DeviceCategory.Input,
             Properties =
             [
                 new("baudbase", PropertyKind.UInt32, "115200"), Chardev, new("index", PropertyKind.UInt32, "4294967295"),
@@ -56,7 +56,7 @@ public static class PcDeviceTypes
         },
         new DeviceType
         {
-            Name = "isa-parallel", Bus = "ISA", Category = DeviceCategory.Input,
+            Name = "isa-parallel", Bus = "ISA", Description = "Parallel port", Category = DeviceCategory.Input,
             Properties =
             [
                 Chardev, new("index", PropertyKind.UInt32, "4294967295"), new("iobase", PropertyKind.UInt32, "4294967295"),
@@ -72,7 +72,7 @@ public static class PcDeviceTypes
         },
         new DeviceType
         {
-            Name = "VGA", Bus = "PCI", Category = DeviceCategory.Display,
+            Name = "VGA", Bus = "PCI", Description = "Standard VGA with Bochs VBE extensions", Category = DeviceCategory.Display,
             Properties =
             [
                 .. PciProperties, new("edid", PropertyKind.Bool, "on"), new("mmio", PropertyKind.Bool, "on"),
@@ -84,11 +84,12 @@ public static class PcDeviceTypes
         },
         new DeviceType
         {
-            Name = "isa-vga", Bus = "ISA", Category = DeviceCategory.Display, Properties = [new("vgamem_mb", PropertyKind.UInt32, "8")], Create = IsaVgaOf,
+            Name = "isa-vga", Bus = "ISA", Description = "Standard VGA on ISA", Category = DeviceCategory.Display,
+            Properties = [new("vgamem_mb", PropertyKind.UInt32, "8")], Create = IsaVgaOf,
         },
         new DeviceType
         {
-            Name = "secondary-vga", Bus = "PCI", Category = DeviceCategory.Display,
+            Name = "secondary-vga", Bus = "PCI", Description = "Standard VGA beside another, no legacy ports", Category = DeviceCategory.Display,
             Properties =
             [
                 .. PciProperties, new("edid", PropertyKind.Bool, "on"), new("qemu-extended-regs", PropertyKind.Bool, "on"),
@@ -105,7 +106,7 @@ public static class PcDeviceTypes
         },
         new DeviceType
         {
-            Name = "bochs-display", Bus = "PCI", Category = DeviceCategory.Display,
+            Name = "bochs-display", Bus = "PCI", Description = "Linear framebuffer with Bochs VBE extensions, no VGA", Category = DeviceCategory.Display,
             Properties =
             [
                 .. PciProperties, new("edid", PropertyKind.Bool, "on"), new("vgamem", PropertyKind.Size, "16777216"),

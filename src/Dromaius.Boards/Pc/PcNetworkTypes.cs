@@ -42,7 +42,7 @@ internal static class PcNetworkTypes
 
     public static DeviceType[] All { get; } =
     [
-        .. PcVirtioTypes.Family("virtio-net-pci", "virtio-net", DeviceCategory.Network, null, VirtioNetProperties, VirtioNetOf),
+        .. PcVirtioTypes.Family("virtio-net-pci", "virtio-net", DeviceCategory.Network, "virtio network adapter", VirtioNetProperties, VirtioNetOf),
         PciNic("e1000", "Intel Gigabit Ethernet", "efi-e1000.rom", IntelProperties, static (a, mac) => new E1000(a.Type.Name, a.Host.VirtualClock, mac) { Id = a.Id }),
         PciNic("e1000-82544gc", "Intel Gigabit Ethernet", "efi-e1000.rom", IntelProperties, static (a, mac) => new E1000(a.Type.Name, a.Host.VirtualClock, mac) { Id = a.Id }),
         PciNic("e1000-82545em", "Intel Gigabit Ethernet", "efi-e1000.rom", IntelProperties, static (a, mac) => new E1000(a.Type.Name, a.Host.VirtualClock, mac) { Id = a.Id }),

@@ -37,7 +37,7 @@ internal static class PcVirtioTypes
     ];
 
     /// <summary>A device type with its variants that fix the interface.</summary>
-    internal static IEnumerable<DeviceType> Family(string name, string alias, DeviceCategory category, string? description,
+    internal static IEnumerable<DeviceType> Family(string name, string alias, DeviceCategory category, string description,
         DeviceProperty[] properties, Func<DeviceArguments, (VirtioDevice Device, int Vectors, string BootKind)> create)
     {
         foreach (var (suffix, mode) in ((string, VirtioPciMode?)[])[("", null), ("-transitional", VirtioPciMode.Transitional),
@@ -52,7 +52,8 @@ internal static class PcVirtioTypes
 
         yield return new DeviceType
         {
-            Name = alias + "-device", Bus = "virtio-bus", Category = category, Properties = [.. properties.Where(p => !PciOnly.Contains(p.Name))],
+            Name = alias + "-device", Bus = "virtio-bus", Category = category, Description = description,
+            Properties = [.. properties.Where(p => !PciOnly.Contains(p.Name))],
             Create = a => Attach(a, create),
         };
     }

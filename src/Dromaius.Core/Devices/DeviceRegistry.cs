@@ -104,8 +104,7 @@ public sealed class DeviceRegistry
                     text.Append($", bus {type.Bus}");
                 if (type.Alias != null)
                     text.Append($", alias \"{type.Alias}\"");
-                if (type.Description != null)
-                    text.Append($", desc \"{type.Description}\"");
+                text.Append($", desc \"{type.Description}\"");
                 text.Append('\n');
             }
         }

@@ -102,7 +102,9 @@ public sealed class DeviceType
 
     /// <summary>The kind of bus it plugs into: <c>PCI</c>, <c>ISA</c>, <c>System</c>; null for none.</summary>
     public string? Bus { get; init; }
-    public string? Description { get; init; }
+
+    /// <summary>What it is, in a few words, for <c>-device help</c>.</summary>
+    public required string Description { get; init; }
     public string? Alias { get; init; }
     public DeviceCategory Category { get; init; } = DeviceCategory.Misc;
 
