@@ -116,6 +116,33 @@ public sealed class JobTests : IDisposable
         Check(backend);
     }
 
+    [Theory]
+    [InlineData(SyncMode.Top, MirrorBacking.OfSource)]
+    [InlineData(SyncMode.None, MirrorBacking.OfSource)]
+    [InlineData(SyncMode.Top, MirrorBacking.OfTarget)]
+    public void MirrorOfAPartHasTheRestBehindIt(SyncMode sync, MirrorBacking backing)
+    {
+        var backend = MakeChain();
+        Make("mirror.qcow2", backing == MirrorBacking.OfTarget ? "middle.qcow2" : null);
+        var target = ImageOpener.Open(_folder["mirror.qcow2"], OpenFlags.Tool with { NoBacking = true });
+        Guest(backend, 50);
+        var job = OnLoop(() => _graph.Jobs.Mirror("m", "d0", target, sync, backing: backing));
+        WaitFor(() => job.IsReady);
+        Guest(backend, 50);
+        OnLoop(() =>
+        {
+            job.Complete();
+            return 0;
+        });
+        WaitFor(() => job.Status is JobStatus.Null);
+        Assert.Null(job.Error);
+        Assert.True(job.Done == job.Total && job.Done < Length * 2L, $"{job.Done} of {job.Total}");
+        Assert.Equal(_folder["mirror.qcow2"], backend.Node!.FileName);
+        Check(backend);
+        Guest(backend, 20);
+        Check(backend);
+    }
+
     [Fact]
     public void BackupKeepsTheMomentItWasBegun()
     {

@@ -299,6 +299,9 @@ public sealed class BlockGraph : IDisposable
     public BlockNode Open(string fileName, BlockOptions options, OpenFlags flags) =>
         ImageOpener.Open(fileName, options, flags with { Graph = this });
 
+    /// <summary>Opens the backing file that an image names, if it was opened without.</summary>
+    public void OpenBacking(BlockNode node) => ImageOpener.OpenBacking(node, new OpenFlags { Graph = this });
+
     /// <summary>Puts a temporary image above a node, so that nothing is written to it (<c>snapshot=on</c>).</summary>
     public BlockNode AddTemporaryOverlay(BlockNode node)
     {

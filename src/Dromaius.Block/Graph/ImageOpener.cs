@@ -239,6 +239,13 @@ public static class ImageOpener
         }
     }
 
+    /// <summary>Opens the backing file that an image names, for one that was opened without.</summary>
+    public static void OpenBacking(BlockNode node, OpenFlags flags)
+    {
+        if (node.Backing == null && ImageFormats.Find(node.Driver) is { } format)
+            OpenBacking(node, format, new BlockOptions(), flags);
+    }
+
     private static void OpenBacking(BlockNode node, ImageFormat format, BlockOptions options, OpenFlags flags)
     {
         if (options.Take("backing") is { } reference)

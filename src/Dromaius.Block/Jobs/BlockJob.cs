@@ -116,6 +116,7 @@ public abstract class BlockJob
     {
         if (!IsReady)
             throw new BlockException(BlockError.Invalid, $"The active block job '{Id}' cannot be completed");
+        PrepareCompletion();
         Change(() => _completeAsked = true);
     }
 
@@ -142,6 +143,11 @@ public abstract class BlockJob
 
     /// <summary>Copies; on the job's thread.</summary>
     protected abstract void Work();
+
+    /// <summary>Does, when the user asks for the end, what he should hear of if it fails; on the event loop.</summary>
+    protected virtual void PrepareCompletion()
+    {
+    }
 
     /// <summary>Changes the graph to the result; on the event loop.</summary>
     protected abstract void Succeed();

@@ -17,6 +17,19 @@ public enum SyncMode
     Bitmap,
 }
 
+/// <summary>What a mirror's target, opened without a backing file, has behind it when it takes the disk's place.</summary>
+public enum MirrorBacking
+{
+    /// <summary>What it has now.</summary>
+    Leave,
+
+    /// <summary>What the disk had that was not copied.</summary>
+    OfSource,
+
+    /// <summary>The file that the target names, opened only then.</summary>
+    OfTarget,
+}
+
 /// <summary>What becomes of a backup's bitmap when the backup is over.</summary>
 public enum BitmapMode
 {
@@ -101,14 +114,14 @@ public sealed class JobList(BlockGraph graph)
 
     /// <summary>Keeps a copy in step until it is completed, when it takes the place of the disk.</summary>
     public BlockJob Mirror(string? id, string device, BlockNode target, SyncMode sync, long speed = 0, JobErrorPolicy onError = 0,
-        bool autoFinalize = true, bool autoDismiss = true)
+        bool autoFinalize = true, bool autoDismiss = true, MirrorBacking backing = MirrorBacking.Leave)
     {
         var backend = Require(device);
         if (target.Length < backend.Node!.Length)
             target.Resize(backend.Node.Length);
         return Begin(new MirrorJob(graph, Name(id, device), "mirror", backend, target, sync, null)
         {
-            Device = device, Speed = speed, OnError = onError, AutoFinalize = autoFinalize, AutoDismiss = autoDismiss,
+            Device = device, Speed = speed, OnError = onError, AutoFinalize = autoFinalize, AutoDismiss = autoDismiss, Backing = backing,
         });
     }
 

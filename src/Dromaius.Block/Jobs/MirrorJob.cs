@@ -8,7 +8,10 @@ namespace Dromaius.Block.Jobs;
 /// </summary>
 internal sealed class MirrorJob : BlockJob
 {
-    private const int Granularity = 65536, Piece = 1 << 20;
+    private const int MinGranularity = 65536, MinPiece = 1 << 20;
+
+    // The target's clusters are written whole: it may get what is behind them only in the end.
+    private readonly int _granularity, _piece;
     private readonly BlockBackend _backend;
     private readonly BlockNode _source, _target;
     private readonly SyncMode _sync;
@@ -34,9 +37,10 @@ internal sealed class MirrorJob : BlockJob
         _target = target;
         _sync = sync;
         _base = below;
-        _dirty = new ulong[(_source.Length + Granularity * 64L - 1) / (Granularity * 64L) + 1];
+        _granularity = target is IBackingChange ? Math.Max(MinGranularity, target.ClusterSize) : MinGranularity;
+        _piece = Math.Max(MinPiece, _granularity);
+        _dirty = new ulong[(_source.Length + _granularity * 64L - 1) / (_granularity * 64L) + 1];
         _filter = new JobFilterNode(_source) { AfterWrite = MarkDirty };
-        Total = _source.Length;
         if (below != null)
         {
             _ = below.Retain();
@@ -48,22 +52,26 @@ internal sealed class MirrorJob : BlockJob
         backend.ReplaceNode(_filter);
     }
 
+    /// <summary>What the target has behind it when it takes the disk's place.</summary>
+    public MirrorBacking Backing { get; init; }
+
     protected override void Work()
     {
         if (_sync != SyncMode.None)
             MarkSource();
-        var buffer = new byte[Piece];
+        CountTotal();
+        var buffer = new byte[_piece];
         while (true)
         {
             while (TakeDirty() is { } run)
             {
                 Checkpoint(0);
                 CopyRun(run.Start, run.Length, buffer);
-                Done = Math.Min(Done + run.Length, Total);
+                Done += run.Length;
+                CountTotal();
                 Checkpoint(run.Length);
             }
 
-            Done = Total;
             _target.Flush();
             if (CompleteAsked)
                 return;
@@ -71,14 +79,27 @@ internal sealed class MirrorJob : BlockJob
         }
     }
 
+    protected override void PrepareCompletion()
+    {
+        if (Backing == MirrorBacking.OfTarget)
+            Graph.OpenBacking(_target);
+    }
+
     protected override void Succeed()
     {
         // Nothing is written while the rest is copied: requests wait for the machine lock that is held here.
         _backend.Drain();
-        var buffer = new byte[Piece];
+        var buffer = new byte[_piece];
         while (TakeDirty() is { } run)
+        {
             CopyRun(run.Start, run.Length, buffer);
+            Done += run.Length;
+        }
+
+        CountTotal();
         _target.Flush();
+        if (Backing == MirrorBacking.OfSource && _target is IBackingChange { } image && _target.Backing == null)
+            image.SetBacking((_sync == SyncMode.None ? _source : _sync == SyncMode.Top ? _source.Backing : null)?.Retain());
         _ended = true;
         _backend.ReplaceNode(_target);
         _filter.Release();
@@ -95,6 +116,13 @@ internal sealed class MirrorJob : BlockJob
             _target.Reopen(true);
         _target.Release();
         Graph.Forget();
+    }
+
+    /// <summary>What is done and what is known to be left.</summary>
+    private void CountTotal()
+    {
+        lock (_dirtyLock)
+            Total = Done + _dirtyCount * _granularity;
     }
 
     private void CopyRun(long start, long length, byte[] buffer)
@@ -124,7 +152,7 @@ internal sealed class MirrorJob : BlockJob
             return;
         lock (_dirtyLock)
         {
-            for (var bit = offset / Granularity; bit <= (offset + length - 1) / Granularity && bit < _dirty.Length * 64L; bit++)
+            for (var bit = offset / _granularity; bit <= (offset + length - 1) / _granularity && bit < _dirty.Length * 64L; bit++)
             {
                 ref var word = ref _dirty[bit >> 6];
                 if ((word >> (int)(bit & 63) & 1) == 0)
@@ -144,14 +172,14 @@ internal sealed class MirrorJob : BlockJob
             var index = Array.FindIndex(_dirty, static w => w != 0);
             var first = index * 64L + System.Numerics.BitOperations.TrailingZeroCount(_dirty[index]);
             var bit = first;
-            while (bit < _dirty.Length * 64L && bit - first < Piece / Granularity && (_dirty[bit >> 6] >> (int)(bit & 63) & 1) != 0)
+            while (bit < _dirty.Length * 64L && bit - first < _piece / _granularity && (_dirty[bit >> 6] >> (int)(bit & 63) & 1) != 0)
             {
                 _dirty[bit >> 6] &= ~(1UL << (int)(bit & 63));
                 _dirtyCount--;
                 bit++;
             }
 
-            return (first * Granularity, (bit - first) * Granularity);
+            return (first * _granularity, (bit - first) * _granularity);
         }
     }
 }

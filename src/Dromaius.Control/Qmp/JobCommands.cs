@@ -59,9 +59,10 @@ internal sealed class JobCommands
             ["block-commit"] = a => Begin(() => Jobs.Commit(a.OptionalText("job-id"), a.Text("device"), a.OptionalText("top-node") ?? a.OptionalText("top"),
                 a.OptionalText("base-node") ?? a.OptionalText("base"), a.OptionalText("backing-file"), a.Integer("speed"), Policy(a.OptionalText("on-error")),
                 a.Flag("auto-finalize", true), a.Flag("auto-dismiss", true))),
-            ["drive-mirror"] = a => Begin(() => Copy(a, bitmaps: false, (target, sync) => Mirror(a, target, sync))),
+            ["drive-mirror"] = a => Begin(() => Copy(a, bitmaps: false, (target, sync) => Mirror(a, target, sync,
+                a.OptionalText("mode") == "existing" ? MirrorBacking.OfTarget : MirrorBacking.OfSource))),
             ["drive-backup"] = a => Begin(() => Copy(a, bitmaps: true, (target, sync) => Backup(a, target, sync))),
-            ["blockdev-mirror"] = a => Begin(() => CopyToNode(a, bitmaps: false, (target, sync) => Mirror(a, target, sync))),
+            ["blockdev-mirror"] = a => Begin(() => CopyToNode(a, bitmaps: false, (target, sync) => Mirror(a, target, sync, MirrorBacking.Leave))),
             ["blockdev-backup"] = a => Begin(() => CopyToNode(a, bitmaps: true, (target, sync) => Backup(a, target, sync))),
             ["blockdev-create"] = Create,
         };
@@ -141,8 +142,8 @@ internal sealed class JobCommands
         return Begin(() => Jobs.Create(id, BlockOptions.Parse(options.ToJsonString())));
     }
 
-    private BlockJob Mirror(QmpArguments a, BlockNode target, SyncMode sync) => Jobs.Mirror(a.OptionalText("job-id"), a.Text("device"), target, sync,
-        a.Integer("speed"), Policy(a.OptionalText("on-source-error")), a.Flag("auto-finalize", true), a.Flag("auto-dismiss", true));
+    private BlockJob Mirror(QmpArguments a, BlockNode target, SyncMode sync, MirrorBacking backing) => Jobs.Mirror(a.OptionalText("job-id"), a.Text("device"), target, sync,
+        a.Integer("speed"), Policy(a.OptionalText("on-source-error")), a.Flag("auto-finalize", true), a.Flag("auto-dismiss", true), backing);
 
     private BlockJob Backup(QmpArguments a, BlockNode target, SyncMode sync) => Jobs.Backup(a.OptionalText("job-id"), a.Text("device"), target,
         Scope(a, sync), a.Integer("speed"), Policy(a.OptionalText("on-source-error")), a.Flag("compress"), a.Flag("auto-finalize", true), a.Flag("auto-dismiss", true));
