@@ -256,6 +256,9 @@ public sealed class Ne2000 : Device, INetworkAdapter
 
     private void WriteCommand(byte value)
     {
+        // Neither start nor stop leaves the chip as it is: drivers that only turn a page write neither.
+        if ((value & (CrStart | CrStop)) == 0)
+            value |= (byte)(_command & (CrStart | CrStop));
         _command = value;
         if ((value & CrStop) != 0)
         {
@@ -361,7 +364,6 @@ public sealed class Ne2000 : Device, INetworkAdapter
             _isRefusing = true;
             return false;
         }
-
 
         var next = _current + pages;
         if (next >= _stop)

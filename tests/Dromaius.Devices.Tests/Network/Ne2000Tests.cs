@@ -143,6 +143,21 @@ public sealed class Ne2000Tests : IDisposable
     }
 
     [Fact]
+    public void StaysStartedWhenOnlyThePageTurns()
+    {
+        Start();
+        Out(0, 0x40);
+        Out(0, 0x00);
+        Assert.True(_bench.Far.Send(Frame(100), default));
+        Assert.Equal(1, In(7) & 1);
+        Out(0, 0x21);
+        Out(7, 0xFF);
+        Out(0, 0x00);
+        Assert.True(_bench.Far.Send(Frame(100), default));
+        Assert.Equal(0, In(7) & 1);
+    }
+
+    [Fact]
     public void TellsAgainOfWhatWasNotReadWhileTheSenderWaits()
     {
         Start();
