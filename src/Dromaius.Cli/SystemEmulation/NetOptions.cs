@@ -1,5 +1,6 @@
 using Dromaius.Boards;
 using Dromaius.Boards.Pc;
+using Dromaius.Core.Devices;
 using Dromaius.Core.Errors;
 using Dromaius.Core.Options;
 using Dromaius.Net;
@@ -97,8 +98,7 @@ internal static class NetOptions
     private static string Id(OptionList list)
     {
         var id = list.TakeRequired("id");
-        if (id.Length == 0 || !char.IsAsciiLetter(id[0]) || !id.All(static c => char.IsAsciiLetterOrDigit(c) || c is '-' or '.' or '_'))
-            throw new UserErrorException("Parameter 'id' expects an identifier");
+        DeviceRegistry.CheckId(id);
         return id;
     }
 

@@ -1,5 +1,6 @@
 using System.Text.Json;
 using System.Text.Json.Nodes;
+using Dromaius.Core.Devices;
 using Dromaius.Core.Options;
 using Dromaius.Net;
 using Dromaius.Net.User;
@@ -56,6 +57,7 @@ public sealed class NetworkCommands
         var networks = machine.Networks ?? throw QmpErrorException.Generic("the machine has no networks");
         var type = list.TakeRequired("type");
         var id = list.TakeRequired("id");
+        DeviceRegistry.CheckId(id);
         _ = networks.AddBackend(type, id, list);
     }
 
@@ -74,6 +76,7 @@ public sealed class NetworkCommands
     {
         foreach (var (name, value) in members)
         {
+            CheckType(prefix + name, name, value);
             switch (value)
             {
                 case JsonObject inner:
@@ -81,12 +84,36 @@ public sealed class NetworkCommands
                     break;
                 case JsonArray items:
                     foreach (var item in items)
-                        list.Add(prefix + name, item is JsonObject text ? Text(text["str"]) : Text(item));
+                        list.Add(prefix + name, Text(item!["str"]));
                     break;
                 default:
                     list.Add(prefix + name, Text(value));
                     break;
             }
+        }
+    }
+
+    /// <summary>Which JSON values a member takes: a text, unless its name is one of those that all backends use for another type.</summary>
+    private static void CheckType(string path, string name, JsonNode? value)
+    {
+        var (expected, fits) = name switch
+        {
+            "restrict" or "ipv4" or "ipv6" or "server" or "vhost" or "vhostforce" or "vnet_hdr" or "abstract" or "tight" or "keep-alive" or "numeric" =>
+                ("boolean", value?.GetValueKind() is JsonValueKind.True or JsonValueKind.False),
+            "ipv6-prefixlen" or "hubid" or "queues" or "sndbuf" or "poll-us" or "reconnect" or "to" => ("integer", value?.GetValueKind() is JsonValueKind.Number),
+            "hostfwd" or "guestfwd" or "dnssearch" => ("array", value is JsonArray),
+            "addr" or "local" or "remote" => ("object", value is JsonObject),
+            _ => ("string", value?.GetValueKind() is JsonValueKind.String),
+        };
+        if (!fits)
+            throw QmpErrorException.Generic($"Invalid parameter type for '{path}', expected: {expected}");
+        if (value is not JsonArray items)
+            return;
+        for (var i = 0; i < items.Count; i++)
+        {
+            if (items[i] is not JsonObject item)
+                throw QmpErrorException.Generic($"Invalid parameter type for '{path}[{i}]', expected: object");
+            CheckType($"{path}[{i}].str", "str", item["str"]);
         }
     }
 
@@ -109,6 +136,9 @@ public sealed class NetworkCommands
             else if (name != null)
                 throw QmpErrorException.Generic($"net client({name}) doesn't support rx-filter querying");
         }
+
+        if (name != null && _machine.Networks?.FindBackend(name) != null)
+            throw QmpErrorException.Generic($"net client({name}) isn't a NIC");
 
         if (name != null && result.Count == 0)
             throw QmpErrorException.Generic($"invalid net client name: {name}");

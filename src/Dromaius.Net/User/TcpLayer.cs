@@ -26,7 +26,7 @@ internal sealed class TcpLayer(UserStack stack) : IDisposable
     public IEnumerable<TcpConnection> Connections => _connections.Values;
 
     /// <summary>Listening sockets: host's end and where the connections go.</summary>
-    public IEnumerable<(HostEndpoint Host, HostEndpoint Guest)> Listeners => _listeners.Select(static l => (l.Host, l.Guest));
+    public IEnumerable<(HostEndpoint Host, HostEndpoint Guest, int Fd)> Listeners => _listeners.Select(static l => (l.Host, l.Guest, l.Fd));
 
     public bool HasPending => _dirty.Count > 0;
 
@@ -269,13 +269,13 @@ internal sealed class TcpLayer(UserStack stack) : IDisposable
     {
         private readonly TcpLayer _layer;
         private readonly UserStack _stack;
-        private readonly int _fd, _slot;
+        private readonly int _slot;
 
         public Listener(TcpLayer layer, UserStack stack, int fd, HostEndpoint host, HostEndpoint guest)
         {
             _layer = layer;
             _stack = stack;
-            _fd = fd;
+            Fd = fd;
             Host = host.Port == 0 ? HostSocket.LocalEndpoint(fd) : host;
             Guest = guest;
             _slot = stack.Watch(fd, this);
@@ -283,19 +283,20 @@ internal sealed class TcpLayer(UserStack stack) : IDisposable
 
         public HostEndpoint Host { get; }
         public HostEndpoint Guest { get; }
+        public int Fd { get; }
 
         public void OnEvents(PollEvents events)
         {
             // Told of changes only: all that wait are taken.
             int fd;
-            while ((fd = HostSocket.Accept(_fd, out var from)) >= 0)
+            while ((fd = HostSocket.Accept(Fd, out var from)) >= 0)
                 _layer.Accept(fd, from, Guest);
         }
 
         public void Close()
         {
             _stack.Unwatch(_slot);
-            HostSocket.Close(_fd);
+            HostSocket.Close(Fd);
         }
     }
 }

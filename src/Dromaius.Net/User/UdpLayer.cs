@@ -21,9 +21,8 @@ internal sealed class UdpLayer(UserStack stack) : IDisposable
 
     public bool HasPending => _waiting.Count > 0;
 
-    /// <summary>Every socket: guest's end, host's end, whether it was asked for by <c>hostfwd</c>.</summary>
-    public IEnumerable<(HostEndpoint Guest, HostEndpoint Remote, int Fd, bool IsForward)> Flows =>
-        _flows.Values.Where(static f => !f.IsEcho).Select(static f => (f.Guest, f.Remote, f.Fd, f.IsForward));
+    /// <summary>Every socket.</summary>
+    public IEnumerable<Flow> Flows => _flows.Values;
 
     public void Input(in IpPacket packet)
     {
@@ -205,7 +204,8 @@ internal sealed class UdpLayer(UserStack stack) : IDisposable
         flow.Close();
     }
 
-    private sealed class Flow : ISocketOwner
+    /// <summary>A socket of the host and the port of the guest it stands for.</summary>
+    internal sealed class Flow : ISocketOwner
     {
         private readonly UdpLayer _layer;
         private readonly UserStack _stack;

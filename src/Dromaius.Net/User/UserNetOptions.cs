@@ -130,7 +130,8 @@ public static class UserNetOptions
         };
 
         static string? CheckDns(UserNetSettings s) =>
-            s.Dns == s.Host || s.Dns == s.DhcpStart ? "DNS must be different from host and DHCP"
+            s.Dns == s.Host ? "DNS must be different from host"
+            : s.Dns == s.DhcpStart ? "DNS must be different from host and DHCP"
             : !s.IsOnNetwork(s.Dns) ? "DNS doesn't belong to network"
             : null;
     }
@@ -138,10 +139,10 @@ public static class UserNetOptions
     /// <summary>Adds a rule <c>tcp|udp:[hostaddr]:hostport-[guestaddr]:guestport</c>.</summary>
     public static void AddForward(UserBackend backend, string rule)
     {
-        var (isUdp, host, rest) = ParseHost(rule, rule, '-');
+        var (isUdp, host, rest) = ParseHost(rule);
         var colon = rest.IndexOf(':');
         if (colon < 0)
-            throw Bad(rule, "Missing guest address separator");
+            throw Bad(rule, "Missing guest address");
         var guestAddress = backend.Settings.DhcpStart;
         if (colon > 0)
         {
@@ -161,36 +162,49 @@ public static class UserNetOptions
     /// <summary>Removes the rule of <c>tcp|udp:[hostaddr]:hostport</c>; false if there is none.</summary>
     public static bool RemoveForward(UserBackend backend, string rule)
     {
-        var (isUdp, host, _) = ParseHost(rule, rule + "-", '-');
+        const string Invalid = "invalid format";
+        var parts = rule.Split(':', 3);
+        if (parts.Length < 3 || parts[0] is not ("" or "tcp" or "udp") || !int.TryParse(parts[2], NumberStyles.AllowLeadingSign, CultureInfo.InvariantCulture, out var number))
+            throw new UserErrorException(Invalid);
+        var address = 0u;
+        if (parts[1].Length > 0 && !TryIpv4(parts[1], out address))
+            throw new UserErrorException(Invalid);
+        // A number that is no port is that of no rule.
+        if (number is < 0 or > ushort.MaxValue)
+            return false;
+        var isUdp = parts[0] == "udp";
+        var host = HostEndpoint.OfIpv4(address, (ushort)number);
         return backend.WithStack(s => isUdp ? s.Udp.RemoveForward(host) : s.Tcp.RemoveForward(host));
     }
 
-    private static (bool IsUdp, HostEndpoint Host, string Tail) ParseHost(string rule, string text, char end)
+    private static (bool IsUdp, HostEndpoint Host, string Tail) ParseHost(string rule)
     {
-        var colon = text.IndexOf(':');
+        var colon = rule.IndexOf(':');
         if (colon < 0)
             throw Bad(rule, "No : separators");
-        var protocol = text[..colon];
+        var protocol = rule[..colon];
         if (protocol is not ("" or "tcp" or "udp"))
             throw Bad(rule, "Bad protocol name");
-        var second = text.IndexOf(':', colon + 1);
+        var second = rule.IndexOf(':', colon + 1);
         if (second < 0)
             throw Bad(rule, "Missing : separator");
-        var address = text[(colon + 1)..second];
+        var address = rule[(colon + 1)..second];
         var ip = 0u;
         if (address.Length > 0 && !TryIpv4(address, out ip))
             throw Bad(rule, "Bad host address");
-        var dash = text.IndexOf(end, second + 1);
+        var dash = rule.IndexOf('-', second + 1);
         if (dash < 0)
             throw Bad(rule, "Bad host port separator");
-        if (!TryPort(text[(second + 1)..dash], out var port))
+        if (!TryPort(rule[(second + 1)..dash], out var port))
             throw Bad(rule, "Bad host port");
-        return (protocol == "udp", HostEndpoint.OfIpv4(ip, port), text[(dash + 1)..]);
+        return (protocol == "udp", HostEndpoint.OfIpv4(ip, port), rule[(dash + 1)..]);
     }
 
     private static UserErrorException Bad(string rule, string why) => new($"Invalid host forwarding rule '{rule}' ({why})");
 
-    internal static bool TryPort(string text, out ushort port) => ushort.TryParse(text, NumberStyles.None, CultureInfo.InvariantCulture, out port);
+    internal static bool TryPort(string text, out ushort port) => text.StartsWith("0x", StringComparison.OrdinalIgnoreCase)
+        ? ushort.TryParse(text.AsSpan(2), NumberStyles.AllowHexSpecifier, CultureInfo.InvariantCulture, out port)
+        : ushort.TryParse(text, NumberStyles.None, CultureInfo.InvariantCulture, out port);
 
     internal static bool TryIpv4(string text, out uint address)
     {
@@ -213,7 +227,7 @@ public static class UserNetOptions
             mask = network >> 31 == 0 ? 0xFF00_0000 : network >> 30 == 2 ? 0xFFFF_0000 : network >> 29 == 6 ? 0xFFFF_FF00 : 0xF000_0000;
         }
         else if (int.TryParse(text.AsSpan(slash + 1), NumberStyles.None, CultureInfo.InvariantCulture, out var bits))
-            mask = bits is >= 4 and <= 32 ? uint.MaxValue << (32 - bits) : throw new UserErrorException("Invalid netmask provided (netmask length must be between 4 and 32)");
+            mask = bits is >= 4 and <= 32 ? uint.MaxValue << (32 - bits) : throw new UserErrorException("Invalid netmask provided (must be in range 4-32)");
         else
             mask = Ipv4(text[(slash + 1)..], Failure);
         return (network & mask, mask);
