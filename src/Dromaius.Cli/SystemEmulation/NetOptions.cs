@@ -17,8 +17,9 @@ internal static class NetOptions
                      [,ipv6=on|off][,ipv6-net=addr[/int]][,ipv6-host=addr]
                      [,restrict=on|off][,hostname=host][,dhcpstart=addr]
                      [,dns=addr][,ipv6-dns=addr][,dnssearch=domain][,domainname=domain]
-                     [,tftp=dir][,tftp-server-name=name][,bootfile=f][,hostfwd=rule][,guestfwd=rule]
-                            configure a user mode network backend with ID 'str'
+                     [,tftp=dir][,tftp-server-name=name][,bootfile=f][,hostfwd=rule][,guestfwd=rule][,smb=dir[,smbserver=addr]]
+                            configure a user mode network backend with ID 'str',
+                            its DHCP server and optional services
             tap,id=str[,fd=h][,ifname=name][,script=file][,downscript=dfile][,br=bridge][,vnet_hdr=on|off]
                             configure a host TAP network backend with ID 'str'
             bridge,id=str[,br=bridge]

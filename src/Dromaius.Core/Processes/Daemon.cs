@@ -24,18 +24,13 @@ public static unsafe partial class Daemon
             throw new UserErrorException($"cannot daemonize: {Marshal.GetPInvokeErrorMessage(Marshal.GetLastPInvokeError())}");
         SetCloseOnExec(ends[0]);
 
-        var environment = new List<string>();
-        foreach (System.Collections.DictionaryEntry entry in Environment.GetEnvironmentVariables())
-            environment.Add($"{entry.Key}={entry.Value}");
-        environment.Add($"{Variable}={ends[1]}");
-
+        using var environment = NativeStrings.OfEnvironment($"{Variable}={ends[1]}");
+        using var arguments = new NativeStrings(Environment.GetCommandLineArgs());
         var attributes = (byte*)NativeMemory.AllocZeroed(512);
         _ = posix_spawnattr_init(attributes);
         _ = posix_spawnattr_setflags(attributes, SetSid);
-        var argv = Strings(Environment.GetCommandLineArgs());
-        var envp = Strings(environment);
         int pid;
-        var error = posix_spawn(&pid, "/proc/self/exe", null, attributes, argv, envp);
+        var error = posix_spawn(&pid, "/proc/self/exe", null, attributes, arguments.Pointer, environment.Pointer);
         if (error != 0)
             throw new UserErrorException($"cannot daemonize: {Marshal.GetPInvokeErrorMessage(error)}");
         _ = close(ends[1]);
@@ -93,14 +88,6 @@ public static unsafe partial class Daemon
     }
 
     private static void SetCloseOnExec(int fd) => _ = fcntl(fd, 2, 1);
-
-    private static byte** Strings(IReadOnlyList<string> strings)
-    {
-        var array = (byte**)NativeMemory.AllocZeroed((nuint)(strings.Count + 1), (nuint)sizeof(byte*));
-        for (var i = 0; i < strings.Count; i++)
-            array[i] = (byte*)Marshal.StringToCoTaskMemUTF8(strings[i]);
-        return array;
-    }
 
     [LibraryImport("libc", SetLastError = true)]
     private static partial int pipe2(int* ends, int flags);

@@ -33,6 +33,36 @@ public static unsafe partial class HostSocket
         return ok;
     }
 
+    /// <summary>The same by TCP over the host's loopback, for programs that ask who the other end is.</summary>
+    public static bool TryOpenLoopbackPair(out int first, out int second)
+    {
+        const uint Loopback = 0x7F00_0001;
+        (first, second) = (OpenStream(false), -1);
+        var listener = OpenStream(false);
+        if (first >= 0 && listener >= 0 && Bind(listener, HostEndpoint.OfIpv4(Loopback, 0)) >= 0 && Listen(listener, 1) >= 0
+            && Connect(first, LocalEndpoint(listener)) is 0 or -Einprogress)
+        {
+            // Somebody else on the host may have been faster.
+            while ((second = Accept(listener, out var from)) >= 0 && from != LocalEndpoint(first))
+                Close(second);
+        }
+
+        if (listener >= 0)
+            Close(listener);
+        if (second >= 0)
+            return true;
+        if (first >= 0)
+            Close(first);
+        return false;
+    }
+
+    /// <summary>Makes a socket one that other programs expect: calls wait.</summary>
+    public static void SetBlocking(int fd)
+    {
+        const int SetFlags = 4;
+        _ = fcntl(fd, SetFlags, 0);
+    }
+
     public static int Bind(int fd, HostEndpoint at)
     {
         var address = stackalloc byte[AddressSize];
@@ -221,6 +251,9 @@ public static unsafe partial class HostSocket
 
     [LibraryImport("libc", SetLastError = true)]
     private static partial int setsockopt(int fd, int level, int name, void* value, uint size);
+
+    [LibraryImport("libc")]
+    private static partial int fcntl(int fd, int command, int argument);
 
     [LibraryImport("libc", SetLastError = true)]
     private static partial int getsockname(int fd, byte* address, uint* size);

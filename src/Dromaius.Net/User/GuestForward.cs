@@ -1,8 +1,7 @@
 using System.Collections.Concurrent;
-using System.ComponentModel;
-using System.Diagnostics;
 using Dromaius.Core.Chardev;
 using Dromaius.Core.Errors;
+using Dromaius.Core.Processes;
 using Dromaius.Core.Sockets;
 
 namespace Dromaius.Net.User;
@@ -37,8 +36,9 @@ internal static class GuestForward
         Func<int> open;
         if (device.StartsWith("cmd:", StringComparison.Ordinal))
         {
-            var command = device[4..];
-            open = () => StartProgram(command);
+            if (ShellWords.Split(device[4..]) is not { Count: > 0 } words)
+                throw Bad();
+            open = () => StartProgram(words);
         }
         else
         {
@@ -55,47 +55,20 @@ internal static class GuestForward
         });
     }
 
-    /// <summary>A program whose standard input and output are the connection.</summary>
-    private static int StartProgram(string command)
+    /// <summary>Starts a program whose standard input and output are a connection: its other end, or a negative error number.</summary>
+    internal static int StartProgram(IReadOnlyList<string> words)
     {
-        var words = command.Split(' ', StringSplitOptions.RemoveEmptyEntries);
-        if (words.Length == 0 || !HostSocket.TryOpenPair(out var ours, out var theirs))
+        if (!HostSocket.TryOpenLoopbackPair(out var ours, out var theirs))
             return -HostSocket.Econnrefused;
-        try
-        {
-            var process = Process.Start(new ProcessStartInfo(words[0], words.Skip(1)) { RedirectStandardInput = true, RedirectStandardOutput = true })!;
-            var input = process.StandardInput.BaseStream;
-            var output = process.StandardOutput.BaseStream;
-            var stream = new PairStream(theirs);
-            Pump("guestfwd in", () =>
-            {
-                Copy(stream.Read, b => Write(input, b));
-                input.Dispose();
-                stream.Release();
-            });
-            Pump("guestfwd out", () =>
-            {
-                Copy(output.Read, stream.Write);
-                stream.EndWriting();
-                stream.Release();
-                process.WaitForExit();
-                process.Dispose();
-            });
+        HostSocket.SetNoDelay(ours);
+        HostSocket.SetNoDelay(theirs);
+        HostSocket.SetBlocking(theirs);
+        var started = SocketProgram.Start(words, theirs);
+        HostSocket.Close(theirs);
+        if (started)
             return ours;
-        }
-        catch (Exception e) when (e is Win32Exception or InvalidOperationException or IOException)
-        {
-            HostSocket.Close(ours);
-            HostSocket.Close(theirs);
-            return -HostSocket.Econnrefused;
-        }
-    }
-
-    private static bool Write(Stream stream, ReadOnlySpan<byte> bytes)
-    {
-        stream.Write(bytes);
-        stream.Flush();
-        return true;
+        HostSocket.Close(ours);
+        return -HostSocket.Econnrefused;
     }
 
     private delegate int Reader(Span<byte> buffer);

@@ -45,6 +45,9 @@ public sealed class UserBackend : NetEndpoint
 
     public UserNetSettings Settings => _stack.Settings;
 
+    /// <summary>A folder that is shared as long as the network is there.</summary>
+    internal SmbServer? Smb { get; set; }
+
     /// <summary>Begins to work; until then forwards can be added.</summary>
     public void Start() => _thread.Start();
 
@@ -89,6 +92,7 @@ public sealed class UserBackend : NetEndpoint
             return;
         _stop = true;
         base.Dispose();
+        Smb?.Dispose();
         if ((_thread.ThreadState & ThreadState.Unstarted) != 0)
         {
             Release();

@@ -30,6 +30,8 @@ public static class UserNetOptions
                 AddForward(backend, rule);
             foreach (var rule in targets)
                 GuestForward.Add(networks, backend, rule);
+            if (settings.SmbFolder is { } folder)
+                backend.Smb = SmbServer.Add(backend, folder, settings.SmbServer);
             backend.Start();
             return backend;
         }
@@ -117,8 +119,7 @@ public static class UserNetOptions
             throw new UserErrorException("'domainname' parameter cannot be empty");
         if (domain is { Length: > 255 })
             throw new UserErrorException("'domainname' parameter cannot exceed 255 bytes");
-        if (options.Take("smb") != null || options.Take("smbserver") != null)
-            throw new UserErrorException("the SMB server is not available in this version");
+        var smbServer = options.Take("smbserver");
         return settings with
         {
             Restrict = options.TakeBool("restrict", false),
@@ -127,6 +128,8 @@ public static class UserNetOptions
             TftpFolder = folder,
             TftpServerName = serverName,
             BootFile = bootFile,
+            SmbFolder = options.Take("smb"),
+            SmbServer = smbServer != null ? Ipv4(smbServer, "Failed to parse SMB address") : network | (0x0204 & ~mask),
         };
 
         static string? CheckDns(UserNetSettings s) =>

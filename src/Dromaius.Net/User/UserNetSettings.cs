@@ -33,6 +33,10 @@ public sealed record UserNetSettings
     public string? TftpServerName { get; init; }
     public string? BootFile { get; init; }
 
+    /// <summary>The folder that Samba shares with the guest, and at which address; null for none.</summary>
+    public string? SmbFolder { get; init; }
+    public uint SmbServer { get; init; }
+
     /// <summary>Where the host's name servers are listed.</summary>
     public string ResolverFile { get; init; } = "/etc/resolv.conf";
 
