@@ -27,6 +27,9 @@ public sealed class NetworkSet(Clock clock, Lock machineLock) : IDisposable
     public IReadOnlyList<Nic> Nics => _nics;
     public IEnumerable<Hub> Hubs => _hubs.Values;
 
+    /// <summary>Rounds of <c>announce_self</c>.</summary>
+    public Announcer Announcer => field ??= new(this);
+
     /// <summary>What <c>-object filter-dump</c> made, by id.</summary>
     public IReadOnlyDictionary<string, FrameFilter> Filters => _filters;
 

@@ -19,6 +19,11 @@ public interface INetworkAdapter
     {
     }
 
+    /// <summary>Asks the driver to tell the network where the adapter is.</summary>
+    void Announce()
+    {
+    }
+
     /// <summary>Which frames it lets through, for <c>query-rx-filter</c>; null if it does not say.</summary>
     RxFilter? Filter => null;
 }

@@ -57,7 +57,6 @@ internal static class HmpAbsent
         new("gdbserver", "", "device:s?", "[device]", "start gdbserver on given device (default 'tcp::1234'), stop with 'none'",
             static a => a.OptionalText("device") is "none" ? "Disabled gdbserver\n" : $"Could not open gdbserver on device '{a.OptionalText("device") ?? "tcp::1234"}'\n"),
         Fixed("dumpdtb", "filename:F", "filename", "dump the FDT in dtb format to 'filename'", "Error: This machine doesn't have a FDT\n"),
-        Fixed("announce_self", "interfaces:s?,id:s?", "[interfaces] [id]", "Trigger GARP/RARP announcements", ""),
         Fixed("sync-profile", "op:s?", "[on|off|reset]", "enable, disable or reset synchronization profiling. With no arguments, prints whether profiling is on or off.", "sync-profile is off\n"),
         new("trace-event", "", "name:s,option:b,vcpu:i?", "name on|off [vcpu]", "changes status of a specific trace event (vcpu: vCPU to set, default is all)",
             static a => $"unknown event \"{a.Text("name")}\"\n"),

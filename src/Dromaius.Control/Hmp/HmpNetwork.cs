@@ -1,6 +1,7 @@
 using Dromaius.Control.Qmp;
 using Dromaius.Core.Errors;
 using Dromaius.Core.Options;
+using Dromaius.Net;
 using Dromaius.Net.User;
 
 namespace Dromaius.Control.Hmp;
@@ -18,6 +19,11 @@ internal sealed class HmpNetwork(IMachineControl machine)
             })),
         new("hostfwd_remove", "", "arg1:s,arg2:s?", "[netdev_id] [tcp|udp]:[hostaddr]:hostport", "remove host-to-guest TCP or UDP redirection",
             a => Forward(a, static (backend, rule) => $"host forwarding rule for {rule} {(UserNetOptions.RemoveForward(backend, rule) ? "removed" : "not found")}\n")),
+        new("announce_self", "", "interfaces:s?,id:s?", "[interfaces] [id]", "Trigger GARP/RARP announcements", a =>
+        {
+            machine.Networks?.Announcer.Start(a.OptionalText("id") ?? "", new AnnounceSchedule { Interfaces = a.OptionalText("interfaces")?.Split(',') });
+            return "";
+        }),
         new("netdev_add", "", "netdev:S", "[user|tap|socket|stream|dgram|hubport|bridge],id=str[,prop=value][,...]", "add host network device", a =>
         {
             NetworkCommands.Add(machine, OptionList.Parse(a.Text("netdev"), "type"));

@@ -79,7 +79,6 @@ internal static class AbsentCommands
         command migrate-start-postcopy
         command migrate_cancel
         open command migrate-set-parameters
-        command announce-self(initial: int, max: int, rounds: int, step: int, interfaces?: [str], id?: str)
         command query-colo-status -> COLOStatus
         command x-colo-lost-heartbeat
         command query-dirty-rate -> DirtyRateInfo
@@ -183,7 +182,7 @@ internal static class AbsentCommands
         foreach (var name in (ReadOnlySpan<string>)["query-acpi-ospm-status", "query-vnc-servers", "query-tpm", "query-tpm-models",
             "query-tpm-types", "query-memory-devices", "query-pr-managers", "query-stats-schemas", "query-stats", "query-vcpu-dirty-limit", "x-query-virtio"])
             table[name] = static _ => new JsonArray();
-        foreach (var name in (ReadOnlySpan<string>)["migrate_cancel", "migrate-set-parameters", "cancel-vcpu-dirty-limit", "display-reload", "announce-self"])
+        foreach (var name in (ReadOnlySpan<string>)["migrate_cancel", "migrate-set-parameters", "cancel-vcpu-dirty-limit", "display-reload"])
             table[name] = static _ => null;
         foreach (var (name, reason) in Refusals)
             table[name] = _ => throw QmpErrorException.Generic(reason);

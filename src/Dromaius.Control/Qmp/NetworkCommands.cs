@@ -14,6 +14,7 @@ public sealed class NetworkCommands
         enum RxState = normal none all
         struct RxFilterInfo = name: str, promiscuous: bool, multicast: RxState, unicast: RxState, vlan: RxState, broadcast-allowed: bool, multicast-overflow: bool, unicast-overflow: bool, main-mac: str, vlan-table: [int], unicast-table: [str], multicast-table: [str]
         command query-rx-filter(name?: str) -> [RxFilterInfo]
+        command announce-self(initial: int, max: int, rounds: int, step: int, interfaces?: [str], id?: str)
         command set_link(name: str, up: bool)
         open command netdev_add(type: str, id: str)
         command netdev_del(id: str)
@@ -28,6 +29,7 @@ public sealed class NetworkCommands
         Table = new()
         {
             ["query-rx-filter"] = a => Filters(a.OptionalText("name")),
+            ["announce-self"] = a => QmpCommands.Do(() => Announce(machine, a)),
             ["set_link"] = a => QmpCommands.Do(() => SetLink(machine, a.Text("name"), a.Flag("up"))),
             ["netdev_add"] = a => QmpCommands.Do(() => Add(machine, a.Values)),
             ["netdev_del"] = a => QmpCommands.Do(() => Remove(machine, a.Text("id"))),
@@ -35,6 +37,12 @@ public sealed class NetworkCommands
     }
 
     internal Dictionary<string, Func<QmpArguments, JsonNode?>> Table { get; }
+
+    private static void Announce(IMachineControl machine, QmpArguments a) => machine.Networks?.Announcer.Start(a.OptionalText("id") ?? "", new AnnounceSchedule
+    {
+        Initial = a.Integer("initial"), Max = a.Integer("max"), Rounds = a.Integer("rounds"), Step = a.Integer("step"),
+        Interfaces = a.Has("interfaces") ? [.. a.Array("interfaces").Select(static name => (string)name!)] : null,
+    });
 
     /// <summary>Plugs a cable in or out at an adapter or backend.</summary>
     internal static void SetLink(IMachineControl machine, string name, bool up)

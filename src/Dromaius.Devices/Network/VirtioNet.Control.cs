@@ -56,6 +56,7 @@ public sealed partial class VirtioNet
                 Nic?.NoteFilterChange();
                 return true;
             case ClassAnnounce when command == 0:
+                _isAnnouncing = false;
                 return true;
             case ClassQueues when command == 0 && data.Length >= 2 && Has(MultiQueue):
                 int pairs = BinaryPrimitives.ReadUInt16LittleEndian(data);

@@ -19,12 +19,15 @@ public sealed partial class VirtioNet : VirtioDevice, INetworkAdapter
         ControlRxExtra = 1 << 20, GuestAnnounce = 1 << 21, MultiQueue = 1 << 22, ControlMac = 1 << 23, SpeedDuplex = 1UL << 63;
 
     private const int MaxMerged = 64;
-    private const ushort StatusLinkUp = 1;
+    private const ushort StatusLinkUp = 1, StatusAnnounce = 2;
 
     private readonly byte[] _frame = new byte[NetEndpoint.MaxFrame + 64];
     private readonly VirtqueueElement[] _merged = new VirtqueueElement[MaxMerged];
     private readonly int _pairs;
     private readonly bool[] _blocked;
+
+    // The driver is to announce itself and has not said yet that it did.
+    private bool _isAnnouncing;
     private readonly Clock _clock;
     private readonly Core.Time.Timer _continue;
     private int _currentPairs = 1;
@@ -83,7 +86,8 @@ public sealed partial class VirtioNet : VirtioDevice, INetworkAdapter
     {
         config.Clear();
         _filter.Mac.Write(config);
-        BinaryPrimitives.WriteUInt16LittleEndian(config[6..], Nic is not { HasCarrier: false } ? StatusLinkUp : (ushort)0);
+        var status = Nic is not { HasCarrier: false } ? StatusLinkUp : 0;
+        BinaryPrimitives.WriteUInt16LittleEndian(config[6..], (ushort)(status | (_isAnnouncing ? StatusAnnounce : 0)));
         if (config.Length >= 10)
             BinaryPrimitives.WriteUInt16LittleEndian(config[8..], (ushort)_pairs);
         if (config.Length >= 12)
@@ -120,6 +124,14 @@ public sealed partial class VirtioNet : VirtioDevice, INetworkAdapter
 
     public void OnLinkChanged() => ConfigChanged();
 
+    public void Announce()
+    {
+        if (!IsRunning || !Has(GuestAnnounce) || !Has(StatusFeature))
+            return;
+        _isAnnouncing = true;
+        ConfigChanged();
+    }
+
     protected override void OnStarted()
     {
         SetOffloads(GuestFeatures);
@@ -132,6 +144,7 @@ public sealed partial class VirtioNet : VirtioDevice, INetworkAdapter
         Accepts = OffloadFeatures.None;
         Nic?.NoteOffloads();
         _currentPairs = 1;
+        _isAnnouncing = false;
         Array.Clear(_blocked);
         _continue.Cancel();
         _filter.Reset(PermanentMac);

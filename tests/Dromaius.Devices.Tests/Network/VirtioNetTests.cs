@@ -206,6 +206,19 @@ public sealed class VirtioNetTests : IDisposable
     }
 
     [Fact]
+    public void AsksTheDriverToAnnounceUntilItDid()
+    {
+        const int Queue = 4;
+        ((INetworkAdapter)_net).Announce();
+        Assert.Equal(1u, Read(Config + 6, 2));
+        Start(VirtioNet.ControlQueue | VirtioNet.MultiQueue | VirtioNet.StatusFeature | VirtioNet.GuestAnnounce);
+        ((INetworkAdapter)_net).Announce();
+        Assert.Equal(3u, Read(Config + 6, 2));
+        Assert.Equal(0, Control(Queue, 3, 0));
+        Assert.Equal(1u, Read(Config + 6, 2));
+    }
+
+    [Fact]
     public void BreaksOnAChainThatNeverEnds()
     {
         Start();
