@@ -31,11 +31,18 @@ public sealed partial class PcMachine
     }
 
     /// <summary>Takes a channel's interrupt and its place as the next bus.</summary>
-    internal void AddIdeChannel(IdeChannel channel, int irq)
+    /// <param name="channel">The channel.</param>
+    /// <param name="irq">The ISA interrupt.</param>
+    /// <param name="controller">The id of the controller that it is a channel of.</param>
+    /// <param name="number">Which of its channels.</param>
+    internal void AddIdeChannel(IdeChannel channel, int irq, string? controller = null, int number = 0)
     {
         channel.Irq.Connect(Follow(irq));
-        _ideBuses.Add(new IdeBus($"ide.{_unnamedIdeBuses++}", channel, null, null));
+        _ideBuses.Add(new IdeBus(IdeBusName(controller, number), channel, null, null));
     }
+
+    /// <summary>Buses of a controller with an id are named after it, all others are counted.</summary>
+    private string IdeBusName(string? controller, int number) => controller != null ? $"{controller}.{number}" : $"ide.{_unnamedIdeBuses++}";
 
     /// <summary>An ISA channel at ports and an interrupt of the user's choice.</summary>
     internal Device AddIsaIde(ulong command, ulong control, int irq, string? id)
@@ -45,7 +52,7 @@ public sealed partial class PcMachine
         var channel = new IdeChannel(_ideBuses.Count) { Id = id };
         IoRoot.Add(command, channel.CommandPorts);
         IoRoot.Add(control, channel.ControlPort);
-        AddIdeChannel(channel, irq);
+        AddIdeChannel(channel, irq, id);
         return channel;
     }
 
@@ -53,7 +60,7 @@ public sealed partial class PcMachine
     internal void AddAhci(Ahci controller)
     {
         foreach (var port in controller.Ports)
-            _ideBuses.Add(new IdeBus(controller.Id is { } id ? $"{id}.{port.Number}" : $"ide.{_unnamedIdeBuses++}", null, controller, port));
+            _ideBuses.Add(new IdeBus(IdeBusName(controller.Id, port.Number), null, controller, port));
     }
 
     internal Fdc82078 AddFloppyController(string? id)

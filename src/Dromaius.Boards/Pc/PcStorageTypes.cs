@@ -114,8 +114,8 @@ internal static class PcStorageTypes
             ide.IsMultifunction |= a.Bool("multifunction");
             PcDeviceTypes.BusOf(a).Plug(ide, a.PciAddress());
             ide.MapLegacy(machine.IoRoot);
-            machine.AddIdeChannel(ide.Channels[0], 14);
-            machine.AddIdeChannel(ide.Channels[1], 15);
+            machine.AddIdeChannel(ide.Channels[0], 14, a.Id, 0);
+            machine.AddIdeChannel(ide.Channels[1], 15, a.Id, 1);
             return ide;
         },
     };
