@@ -197,8 +197,11 @@ public sealed partial class Qcow2Node : BlockNode, ICheckable, IBackingChange
     {
         if (_data != null || _file.AllocatedSize is not (>= 0 and var stored))
             return false;
+        // A few clusters beside it may be holes in any file.
+        var clusters = stored / _clusterSize;
+        var enough = Math.Max(clusters + clusters / 9, clusters + 2);
         lock (_lock)
-            return _refcounts.CountUsed(stored / _clusterSize + 1) > stored / _clusterSize;
+            return _refcounts.CountUsed(enough) >= enough;
     }
 
     private BlockNode DataNode => _data ?? _file;
