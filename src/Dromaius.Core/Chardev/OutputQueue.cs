@@ -14,7 +14,7 @@ internal sealed class OutputQueue : IDisposable
     private readonly WriteBytes _write;
     private readonly bool _lossless;
     private readonly object _gate = new();
-    private readonly byte[] _ring = new byte[Capacity];
+    private byte[] _ring = new byte[Capacity];
     private int _head;
     private int _count;
     private bool _started;
@@ -26,7 +26,8 @@ internal sealed class OutputQueue : IDisposable
 
     /// <param name="isWritable">Positive: a write of 4096 bytes would not block; 0: it might; negative: nobody listens.</param>
     /// <param name="write">Writes all the bytes.</param>
-    /// <param name="lossless">When the queue is full: wait (files, terminals) or drop the newest bytes (network peers).</param>
+    /// <param name="lossless">When the queue is full: wait (files, terminals) or drop the newest bytes (network peers). Where bytes are
+    /// dropped, a write that finds room is taken whole, however long: a monitor's answer must not lose its end.</param>
     public OutputQueue(Func<int> isWritable, WriteBytes write, bool lossless)
     {
         _isWritable = isWritable;
@@ -96,25 +97,41 @@ internal sealed class OutputQueue : IDisposable
             new Thread(Drain) { IsBackground = true, Name = "chardev output" }.Start();
         }
 
+        if (!_lossless)
+        {
+            if (_count >= Capacity)
+                return;
+            Grow(_count + bytes.Length);
+        }
+
         while (!bytes.IsEmpty && !_failed && !_closed)
         {
-            var room = Capacity - _count;
+            var room = _ring.Length - _count;
             if (room == 0)
             {
-                if (!_lossless)
-                    return;
                 Monitor.Wait(_gate);
                 continue;
             }
 
-            var tail = (_head + _count) % Capacity;
-            var n = Math.Min(Math.Min(room, bytes.Length), Capacity - tail);
+            var tail = (_head + _count) % _ring.Length;
+            var n = Math.Min(Math.Min(room, bytes.Length), _ring.Length - tail);
             bytes[..n].CopyTo(_ring.AsSpan(tail));
             _count += n;
             bytes = bytes[n..];
         }
 
         Monitor.PulseAll(_gate);
+    }
+
+    private void Grow(int needed)
+    {
+        if (needed <= _ring.Length)
+            return;
+        var ring = new byte[needed];
+        var first = Math.Min(_count, _ring.Length - _head);
+        _ring.AsSpan(_head, first).CopyTo(ring);
+        _ring.AsSpan(0, _count - first).CopyTo(ring.AsSpan(first));
+        (_ring, _head) = (ring, 0);
     }
 
     private void Drain()
@@ -129,7 +146,7 @@ internal sealed class OutputQueue : IDisposable
                     Monitor.Wait(_gate);
                 if (_count == 0)
                     return;
-                n = Math.Min(Math.Min(_count, chunk.Length), Capacity - _head);
+                n = Math.Min(Math.Min(_count, chunk.Length), _ring.Length - _head);
                 _ring.AsSpan(_head, n).CopyTo(chunk);
             }
 
@@ -142,9 +159,12 @@ internal sealed class OutputQueue : IDisposable
                     _count = 0;
                 else
                 {
-                    _head = (_head + n) % Capacity;
+                    _head = (_head + n) % _ring.Length;
                     _count -= n;
                 }
+
+                if (_count == 0 && _ring.Length > Capacity)
+                    (_ring, _head) = (new byte[Capacity], 0);
 
                 Monitor.PulseAll(_gate);
             }

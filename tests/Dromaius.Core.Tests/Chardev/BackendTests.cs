@@ -73,6 +73,33 @@ public sealed class BackendTests
         Loop.Until(() => sink.Saw(CharEvent.Closed));
     }
 
+    /// <summary>A peer that does not read loses later writes, but never the end of one that was begun.</summary>
+    [Fact]
+    public void LongAnswersReachTheirEnd()
+    {
+        var path = TempPath;
+        using var loop = new Loop();
+        var backend = loop.Open($"unix:{path},server=on,wait=off");
+        var sink = new Sink();
+        backend.Sink = sink;
+        using var client = new Socket(AddressFamily.Unix, SocketType.Stream, ProtocolType.Unspecified) { ReceiveTimeout = 30_000 };
+        client.Connect(new UnixDomainSocketEndPoint(path));
+        Loop.Until(() => sink.Saw(CharEvent.Opened));
+        var answer = new byte[5 << 20];
+        new Random(1).NextBytes(answer);
+        backend.Write([1, 2, 3]);
+        backend.Write(answer);
+        backend.Write(new byte[100]);
+        using var stream = new NetworkStream(client);
+        var bytes = new byte[3 + answer.Length];
+        stream.ReadExactly(bytes);
+        Assert.Equal([1, 2, 3], bytes[..3]);
+        Assert.True(bytes.AsSpan(3).SequenceEqual(answer));
+        backend.Write([7]);
+        Assert.Equal(7, stream.ReadByte());
+        File.Delete(path);
+    }
+
     [Fact]
     public void InputWaitsForTheSink()
     {
