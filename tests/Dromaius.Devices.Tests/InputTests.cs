@@ -1,3 +1,4 @@
+using Dromaius.Consoles;
 using Dromaius.Core.Time;
 using Dromaius.Devices.Input;
 
@@ -168,6 +169,58 @@ public class InputTests
         Drain();
         _clock.Advance(2_000_000_000);
         Assert.Empty(Drain());
+    }
+
+    /// <summary>After both knocks the fourth byte has the wheel's turn in four bits and the side buttons above it.</summary>
+    [Fact]
+    public void FiveButtonsAndTheWheel()
+    {
+        Mode(0x03);
+        _ = Mouse(0xF3, 200, 0xF3, 100, 0xF3, 80, 0xF2);
+        Assert.Equal([0xFA, 0xFA, 0xFA, 0xFA, 0xFA, 0xFA, 0xFA, 4], Mouse(0xF3, 200, 0xF3, 200, 0xF3, 80, 0xF2));
+        _ = Mouse(0xF4);
+        IInputHandler handler = _mouse;
+        Assert.Equal([8, 0, 0, 0x10], Do(PointerButton.Side, true));
+        Assert.Equal([8, 0, 0, 0x30], Do(PointerButton.Extra, true));
+        Assert.Equal([8, 0, 0, 0x3F], Do(PointerButton.WheelUp, true));
+        Assert.Empty(Do(PointerButton.WheelUp, false));
+        Assert.Equal([8, 0, 0, 0x20], Do(PointerButton.Side, false));
+        Assert.Equal([9, 0, 0, 0x20], Do(PointerButton.Left, true));
+
+        List<int> Do(PointerButton button, bool down)
+        {
+            handler.Button(button, down);
+            handler.Sync();
+            return Drain();
+        }
+    }
+
+    /// <summary>What came while nobody read is told as soon as there is room, without another event.</summary>
+    [Fact]
+    public void AFullQueueLosesNeitherMovementNorButtons()
+    {
+        Mode(0x03);
+        _ = Mouse(0xF4);
+        IInputHandler handler = _mouse;
+        for (var i = 0; i < 20; i++)
+        {
+            handler.Move(PointerAxis.X, 1);
+            handler.Sync();
+        }
+
+        foreach (var down in (ReadOnlySpan<bool>)[true, false])
+        {
+            handler.Button(PointerButton.Right, down);
+            handler.Sync();
+        }
+
+        var bytes = Drain();
+        Assert.Equal(0, bytes.Count % 3);
+        var moved = 0;
+        for (var i = 1; i < bytes.Count; i += 3)
+            moved += bytes[i];
+        Assert.Equal(20, moved);
+        Assert.Equal([0x0A, 0x08], bytes.Where(static (_, i) => i % 3 == 0).TakeLast(2));
     }
 
     [Fact]

@@ -114,6 +114,7 @@ public sealed class I8042 : Device
             // The line falls between two bytes, so that each makes an edge.
             Sync();
             Fetch();
+            _mouse.Report();
         }
 
         return value;

@@ -6,7 +6,7 @@ namespace Dromaius.Devices.Input;
 public abstract class Ps2Device : Device
 {
     /// <summary>Events beyond this are dropped, as from a full keyboard buffer; answers to commands are not.</summary>
-    private const int EventLimit = 16;
+    protected const int EventLimit = 16;
 
     private readonly Queue<byte> _queue = new();
 
@@ -35,9 +35,9 @@ public abstract class Ps2Device : Device
     }
 
     /// <summary>A whole event, or nothing of it when there is no room.</summary>
-    protected bool Send(ReadOnlySpan<byte> bytes)
+    protected bool Send(ReadOnlySpan<byte> bytes, int limit = EventLimit)
     {
-        if (_queue.Count + bytes.Length > EventLimit)
+        if (_queue.Count + bytes.Length > limit)
             return false;
         foreach (var b in bytes)
             _queue.Enqueue(b);

@@ -10,6 +10,9 @@ public sealed class Ps2Mouse : Ps2Device, IInputHandler
 {
     private const byte Ack = 0xFA, Nack = 0xFC, Resend = 0xFE, SelfTestPassed = 0xAA;
 
+    /// <summary>Movements can wait and become one; a click whose release came meanwhile would be lost.</summary>
+    private const int ButtonLimit = 128;
+
     private byte _command;
     private byte _id;
     private byte _resolution;
@@ -209,7 +212,8 @@ public sealed class Ps2Mouse : Ps2Device, IInputHandler
             _id = 4;
     }
 
-    private void Report()
+    /// <summary>Tells what is not told yet: the controller asks again whenever there may be room for it.</summary>
+    internal void Report()
     {
         if (!IsReporting || _command != 0)
             return;
@@ -239,7 +243,7 @@ public sealed class Ps2Mouse : Ps2Device, IInputHandler
             foreach (var b in packet[..length])
                 Reply(b);
         }
-        else if (!Send(packet[..length]))
+        else if (!Send(packet[..length], _buttons != _reported ? ButtonLimit : EventLimit))
             return false;
 
         _dx -= dx;
