@@ -39,19 +39,21 @@ public sealed class NetworkTests : IDisposable
         guest.ExpectExit(0, BootSeconds);
     }
 
-    /// <summary>iPXE in the adapter's ROM gets a lease and a program by TFTP, and runs it.</summary>
+    /// <summary>iPXE in the adapter's ROM gets a lease and a program by TFTP, and runs it; for an adapter without one it comes on a disc.</summary>
     [Theory]
     [InlineData("e1000")]
     [InlineData("virtio-net-pci")]
-    public void FirmwareBootsFromTheNetwork(string model)
+    [InlineData("ne2k_isa", "iobase=0x300,irq=10")]
+    public void FirmwareBootsFromTheNetwork(string model, string? isa = null)
     {
         // Writes 31h to the debug exit port.
         var program = new byte[2048];
         byte[] code = [0xB0, 0x31, 0xBA, 0xF4, 0x00, 0xEE, 0xF4, 0xEB, 0xFD];
         code.CopyTo(program, 0);
         File.WriteAllBytes(Path.Combine(_folder, "boot.0"), program);
-        using var guest = new Emulator("-nographic", "-boot", "n", "-nic", $"user,model={model},tftp={_folder},bootfile=boot.0",
-            "-device", "isa-debug-exit,iobase=0xf4");
+        string[] start = isa == null ? ["-boot", "n"] : ["-boot", "d", "-cdrom", Artifacts.Guest("ipxe.iso")];
+        using var guest = new Emulator(["-nographic", "-netdev", $"user,id=n,tftp={_folder},bootfile=boot.0",
+            "-device", $"{model},netdev=n{(isa == null ? "" : "," + isa)}", "-device", "isa-debug-exit,iobase=0xf4", .. start]);
         guest.ExpectExit((0x31 << 1) | 1, BootSeconds);
     }
 
