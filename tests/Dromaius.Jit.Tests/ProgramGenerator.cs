@@ -56,7 +56,7 @@ internal sealed class ProgramGenerator(Random random, IrBuilder b)
 
             Instruction();
             if (random.Next(5) == 0)
-                b.ExitIf(AnyCond(), AnyWidth(), Int(), Int(), _pc + 11, random.Next(-1, 2));
+                b.ExitIf(AnyCond(), AnyWidth(), Int(), Int(), _pc + 11, random.Next(-1, 2), random.Next(2) != 0);
             if (random.Next(8) == 0)
                 b.ExitUnless(_ints.Count > 0 ? _ints[^1] : Int(), Values.Integer(random));
             if (!closed && pending < 0 && random.Next(4) == 0)
@@ -76,7 +76,7 @@ internal sealed class ProgramGenerator(Random random, IrBuilder b)
             b.Set(new Val(LoopCounter), b.Sub(W.Q, new Val(LoopCounter), b.Const(1)));
             if (closed)
             {
-                b.ExitIf(Cond.Eq, W.Q, new Val(LoopCounter), b.Const(0), _pc + 3, random.Next(-1, 2));
+                b.ExitIf(Cond.Eq, W.Q, new Val(LoopCounter), b.Const(0), _pc + 3, random.Next(-1, 2), random.Next(2) != 0);
                 if (random.Next(3) == 0)
                     Instruction();
                 b.LoopBack(loop, _pc + 7);

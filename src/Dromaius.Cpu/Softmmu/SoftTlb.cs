@@ -442,6 +442,61 @@ public sealed unsafe class SoftTlb : IDisposable
     public ulong CodePhysical(ulong address, int mode) =>
         (_code[mode][CodeIndex(address)].Physical & PageMask) | (address & ~PageMask);
 
+    /// <summary>
+    /// Host memory behind an access of up to 32 bytes that may run over a page's end: where it begins, and where what is behind
+    /// the first <paramref name="length"/> bytes does. False: a fault, a device or a watched page.
+    /// </summary>
+    private bool TryPlain(ulong address, int size, bool write, int mode, out byte* first, out byte* second, out int length)
+    {
+        second = null;
+        length = Math.Min(size, (int)(0x1000 - (address & 0xFFF)));
+        return TryHost(address, write, mode, out first, out _)
+            && (length == size || TryHost(Next(address, length), write, mode, out second, out _));
+    }
+
+    /// <summary>Loads a vector. False: a fault.</summary>
+    public bool TryLoadVector(ulong address, int size, int mode, ulong* to)
+    {
+        if (TryPlain(address, size, false, mode, out var first, out var second, out var length))
+        {
+            Unsafe.CopyBlockUnaligned(to, first, (uint)length);
+            Unsafe.CopyBlockUnaligned((byte*)to + length, second, (uint)(size - length));
+            return true;
+        }
+
+        // Nothing is read from a device before both pages have answered.
+        if (!TryProbe(address, size, false, mode))
+            return false;
+        for (var at = 0; at < size; at += 8)
+        {
+            if (!TryLoad(Next(address, at), Math.Min(size - at, 8), mode, out to[at / 8]))
+                return false;
+        }
+
+        return true;
+    }
+
+    /// <summary>Stores a vector. False: a fault, or a unit that must be left first.</summary>
+    public bool TryStoreVector(ulong address, int size, int mode, ulong* from)
+    {
+        if (TryPlain(address, size, true, mode, out var first, out var second, out var length))
+        {
+            Unsafe.CopyBlockUnaligned(first, from, (uint)length);
+            Unsafe.CopyBlockUnaligned(second, (byte*)from + length, (uint)(size - length));
+            return true;
+        }
+
+        if (!TryProbe(address, size, true, mode))
+            return false;
+        for (var at = 0; at < size; at += 8)
+        {
+            if (!TryStore(Next(address, at), Math.Min(size - at, 8), from[at / 8], mode))
+                return false;
+        }
+
+        return true;
+    }
+
     // Slow-path accesses. False: a fault (Fault, FaultAddress) or, for stores, a unit that must be left first.
 
     public bool TryLoad(ulong address, int size, int mode, out ulong value)
@@ -449,6 +504,15 @@ public sealed unsafe class SoftTlb : IDisposable
         value = 0;
         if ((address & 0xFFF) + (ulong)size > 0x1000)
         {
+            if (TryPlain(address, size, false, mode, out var first, out var second, out var length))
+            {
+                var bytes = 0UL;
+                Unsafe.CopyBlockUnaligned(&bytes, first, (uint)length);
+                Unsafe.CopyBlockUnaligned((byte*)&bytes + length, second, (uint)(size - length));
+                value = bytes;
+                return true;
+            }
+
             // Both pages must answer before a device register is read.
             if (Find(address, false, mode) == null || Find(Next(address, size - 1) & PageMask, false, mode) == null)
                 return false;
@@ -490,6 +554,13 @@ public sealed unsafe class SoftTlb : IDisposable
     {
         if ((address & 0xFFF) + (ulong)size > 0x1000)
         {
+            if (TryPlain(address, size, true, mode, out var host1, out var host2, out var length))
+            {
+                Unsafe.CopyBlockUnaligned(host1, &value, (uint)length);
+                Unsafe.CopyBlockUnaligned(host2, (byte*)&value + length, (uint)(size - length));
+                return true;
+            }
+
             if (Find(Next(address, size - 1) & PageMask, true, mode) == null || Find(address, true, mode) == null)
                 return false;
             var first = (int)(0x1000 - (address & 0xFFF));

@@ -243,17 +243,7 @@ public sealed unsafe partial class X86Cpu : ITlbOwner
         var access = new PackedAccess(bits);
         if (cpu.Misaligned(address, access))
             return;
-        var bounce = cpu.State->Engine.Bounce;
-
-        // A vector may run over the end of a page: nothing is read from a device before both pages have answered.
-        var ok = cpu._tlb.TryProbe(address, access.Size, false, access.MmuIndex);
-        for (var at = 0; ok && at < access.Size; at += 8)
-        {
-            ok = cpu._tlb.TryLoad(address + (ulong)at, Math.Min(access.Size - at, 8), access.MmuIndex, out var value);
-            bounce[at / 8] = value;
-        }
-
-        if (!ok)
+        if (!cpu._tlb.TryLoadVector(address, access.Size, access.MmuIndex, cpu.State->Engine.Bounce))
             cpu.QueueMemoryFault();
     }
 
@@ -264,11 +254,7 @@ public sealed unsafe partial class X86Cpu : ITlbOwner
         var access = new PackedAccess(bits);
         if (cpu.Misaligned(address, access))
             return;
-        var bounce = cpu.State->Engine.Bounce;
-        var ok = cpu._tlb.TryProbe(address, access.Size, true, access.MmuIndex);
-        for (var at = 0; ok && at < access.Size; at += 8)
-            ok = cpu._tlb.TryStore(address + (ulong)at, Math.Min(access.Size - at, 8), bounce[at / 8], access.MmuIndex);
-        if (!ok)
+        if (!cpu._tlb.TryStoreVector(address, access.Size, access.MmuIndex, cpu.State->Engine.Bounce))
             cpu.QueueMemoryFault();
     }
 }

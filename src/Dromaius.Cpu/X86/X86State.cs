@@ -142,51 +142,62 @@ public enum CcOp : uint
     /// <summary>CcSrc: second addend.</summary>
     Add = 4,
 
-    /// <summary>CcSrc: second addend; CcSrc2: carry in (0 or 1).</summary>
-    Adc = 8,
-
     /// <summary>CcSrc: subtrahend; the minuend is CcDst + CcSrc. Also NEG (minuend 0).</summary>
-    Sub = 12,
-
-    /// <summary>CcSrc: subtrahend; CcSrc2: borrow in (0 or 1).</summary>
-    Sbb = 16,
+    Sub = 8,
 
     /// <summary>CF = OF = AF = 0.</summary>
-    Logic = 20,
+    Logic = 12,
 
     /// <summary>CcSrc: CF (0 or 1), kept from before.</summary>
-    Inc = 24,
-    Dec = 28,
+    Inc = 16,
+    Dec = 20,
 
     /// <summary>CcSrc: the operand shifted left by count-1 (CF is its top bit; OF is CF xor the result's top bit).</summary>
-    Shl = 32,
+    Shl = 24,
 
     /// <summary>CcSrc: the operand shifted right by count-1 (CF is bit 0; OF is the top bit of CcSrc xor that of the result).</summary>
-    Sar = 36,
+    Sar = 28,
 
     /// <summary>CF = OF = (CcSrc != 0); SF, ZF and PF from CcDst.</summary>
-    Mul = 40,
+    Mul = 32,
 
     /// <summary>BLSI, BLSR, BLSMSK, BZHI: CF = (CcSrc != 0), OF = 0; SF and ZF from CcDst.</summary>
-    Bmi = 44,
+    Bmi = 36,
 
     /// <summary>LZCNT, TZCNT: CF = (CcSrc == 0), ZF = (CcDst == 0); others 0.</summary>
-    Count = 48,
+    Count = 40,
 
     /// <summary>POPCNT: ZF = (CcDst == 0); others 0.</summary>
-    Popcnt = 52,
+    Popcnt = 44,
+
+    // From here on CcDst is not the result.
 
     /// <summary>CcDst: minuend; CcSrc: subtrahend. CMP, whose result nobody else needs.</summary>
-    Cmp = 56,
+    Cmp = 48,
+
+    /// <summary>
+    /// CcSrc2: the result of an INC or DEC. CF is that of the record before, in CcDst and CcSrc, whose <see cref="CcOp"/> is in the
+    /// upper half of the field.
+    /// </summary>
+    IncOver = 52,
+    DecOver = 56,
+
+    // From here on CcSrc2 belongs to the record.
+
+    /// <summary>CcDst: result; CcSrc: second addend; CcSrc2: carry in (0 or 1).</summary>
+    Adc = 60,
+
+    /// <summary>CcDst: result; CcSrc: subtrahend; CcSrc2: borrow in (0 or 1).</summary>
+    Sbb = 64,
 
     // From here on CF is CcDst and OF is CcSrc2, each 0 or 1: long additions, and what counts their words.
 
     /// <summary>CcSrc: the others in their EFLAGS positions.</summary>
-    Carries = 60,
+    Carries = 68,
 
     /// <summary>CcSrc: the result, from which the others follow.</summary>
-    CarriesInc = 64,
-    CarriesDec = 68,
+    CarriesInc = 72,
+    CarriesDec = 76,
 }
 
 /// <summary>The state of one x86 processor, in native memory. Generated code reaches it through one base register.</summary>
@@ -198,7 +209,7 @@ public unsafe struct X86State
     public ulong Rip;
     public ulong CcDst, CcSrc, CcSrc2;
 
-    /// <summary>A <see cref="CcOp"/>.</summary>
+    /// <summary>A <see cref="CcOp"/>; above bit 32 a second one where the first says so.</summary>
     public ulong CcOp;
 
     /// <summary>EFLAGS without CF, PF, AF, ZF, SF and OF (those follow from the Cc fields); bit 1 set.</summary>

@@ -32,7 +32,7 @@ internal enum Code : ushort
     LdState8, LdState16, LdState32, LdState64, StState8, StState16, StState32, StState64,
     GuestLd, GuestSt, GuestRmw, GuestCas,
     VLdState, VStState, VGuestLd, VGuestSt, VFromInt, VToInt, VMov, VecOp, VecToIntOp,
-    Br, BrCond, ExitIf, ExitIfTo, LoopBack, Call, CallMayExit,
+    Br, BrCond, ExitIf, ExitIfCheck, ExitIfTo, LoopBack, Call, CallMayExit,
     ExitDirect, ExitDirectCheck, ExitIndirect, ExitLookup, ExitLoop,
 }
 

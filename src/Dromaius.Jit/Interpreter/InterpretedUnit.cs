@@ -269,6 +269,11 @@ public sealed unsafe class InterpretedUnit
                         break;
                     *pc = ip->Imm;
                     return (UnitExit)ip->Aux;
+                case Code.ExitIfCheck:
+                    if (!Holds(ip, R(bases, ip->A), R(bases, ip->B)))
+                        break;
+                    *pc = ip->Imm;
+                    return Volatile.Read(ref engine->ExitRequest) != 0 ? UnitExit.Loop : (UnitExit)ip->Aux;
                 case Code.ExitIfTo:
                     if (!Holds(ip, R(bases, ip->A), R(bases, ip->B)))
                         break;

@@ -130,7 +130,12 @@ public static unsafe class IrInterpreter
                     o.Code = Code.LoopBack;
                     break;
                 case IrOp.ExitIf:
-                    o.Code = i.Extra != 0 ? Code.ExitIfTo : Code.ExitIf;
+                    o.Code = i.Extra switch
+                    {
+                        IrInsn.ToOperand => Code.ExitIfTo,
+                        IrInsn.CheckExit => Code.ExitIfCheck,
+                        _ => Code.ExitIf,
+                    };
                     o.Shape = ConditionShift(i.Width);
                     o.Aux = (int)ExitOf(i.Aux);
                     break;

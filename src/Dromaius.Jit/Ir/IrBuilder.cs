@@ -374,21 +374,21 @@ public sealed class IrBuilder
         ref var i = ref Emit(IrOp.ExitDirect, W.Q, Val.None);
         i.Imm = pc;
         i.Aux = slot;
-        i.Extra = checkExit ? (byte)1 : (byte)0;
+        i.Extra = checkExit ? IrInsn.CheckExit : (byte)0;
     }
 
-    /// <summary>Leaves for a known address if the condition holds.</summary>
-    public void ExitIf(Cond cond, W w, Val a, Val b, ulong pc, int slot)
+    /// <summary>Leaves for a known address if the condition holds; slot and check as for <see cref="ExitDirect"/>.</summary>
+    public void ExitIf(Cond cond, W w, Val a, Val b, ulong pc, int slot, bool checkExit)
     {
         ref var i = ref Emit(IrOp.ExitIf, w, Val.None, a, b);
-        (i.Cond, i.Imm, i.Aux) = (cond, pc, slot);
+        (i.Cond, i.Imm, i.Aux, i.Extra) = (cond, pc, slot, checkExit ? IrInsn.CheckExit : (byte)0);
     }
 
     /// <summary>Leaves for an address unless it is the expected one.</summary>
     public void ExitUnless(Val pc, ulong expected)
     {
         ref var i = ref Emit(IrOp.ExitIf, W.Q, Val.None, pc, Const(expected));
-        (i.Cond, i.Aux, i.Extra) = (Cond.Ne, -1, 1);
+        (i.Cond, i.Aux, i.Extra) = (Cond.Ne, -1, IrInsn.ToOperand);
     }
 
     public void LoopHead(int label)

@@ -111,7 +111,8 @@ public enum IrOp : byte
     Label, Br, BrCond, Call,
 
     /// <summary>
-    /// Goes on at a constant address (Imm, slot in Aux) if the condition holds; else nothing changes. With Extra set the address is A.
+    /// Goes on at a constant address (Imm, slot in Aux) if the condition holds; else nothing changes. Extra may be
+    /// <see cref="IrInsn.CheckExit"/>, or <see cref="IrInsn.ToOperand"/>: the address is A.
     /// </summary>
     ExitIf,
 
@@ -179,6 +180,12 @@ public readonly record struct Val
 /// <summary>One operation. Operands that an operation has not are <see cref="Val.None"/>.</summary>
 public struct IrInsn
 {
+    /// <summary>Extra of exits: look at exit requests first.</summary>
+    public const byte CheckExit = 1;
+
+    /// <summary>Extra of an ExitIf whose address is an operand.</summary>
+    public const byte ToOperand = 2;
+
     public IrOp Op;
     public W Width;
     public Cond Cond;

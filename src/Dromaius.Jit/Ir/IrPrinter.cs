@@ -100,10 +100,10 @@ public static class IrPrinter
                 break;
             case IrOp.ExitDirect:
             case IrOp.ExitIf:
-                if (i.Op != IrOp.ExitIf || i.Extra == 0)
+                if (i.Op != IrOp.ExitIf || i.Extra != IrInsn.ToOperand)
                     Item(text, Hex(i.Imm), ref first);
                 Item(text, i.Aux < 0 ? "unlinked" : string.Create(CultureInfo.InvariantCulture, $"slot {i.Aux}"), ref first);
-                if (i.Op == IrOp.ExitDirect && i.Extra != 0)
+                if (i.Extra == IrInsn.CheckExit)
                     Item(text, "check", ref first);
                 break;
         }

@@ -17,13 +17,16 @@ internal sealed unsafe partial class X64Compiler
             return;
         }
 
-        if (i.Extra != 0)
-        {
-            _asm.OpImm(Alu.Cmp, 2, Eng(EngineOffsets.ExitRequest), 0);
-            AddExit(_asm.Jcc(Cc.Ne), i.Imm, -1);
-        }
-
+        if (i.Extra == IrInsn.CheckExit)
+            CheckExitRequest(i.Imm);
         LinkExit(_asm.JmpPatchable(), i);
+    }
+
+    /// <summary>Leaves at an address if somebody asked for it.</summary>
+    private void CheckExitRequest(ulong pc)
+    {
+        _asm.OpImm(Alu.Cmp, 2, Eng(EngineOffsets.ExitRequest), 0);
+        AddExit(_asm.Jcc(Cc.Ne), pc, -1);
     }
 
     private void LinkExit(byte* patch, in IrInsn exit)
@@ -123,13 +126,13 @@ internal sealed unsafe partial class X64Compiler
     private void EmitExitIf(ref IrInsn i)
     {
         FlushX87();
-        var target = i.Extra != 0 ? _alloc.Use(i.A) : Reg.None;
+        var target = i.Extra == IrInsn.ToOperand ? _alloc.Use(i.A) : Reg.None;
         var cc = EmitCompare(i.Cond, i.Width, i.A, i.B);
         var dirty = _dirty.Count;
         _alloc.Dirty(_dirty);
         if (target != Reg.None)
             AddSideExit(_asm.Jcc(cc), i, dirty, i.Aux).Address = target;
-        else if (dirty == _dirty.Count && i.Aux >= 0)
+        else if (dirty == _dirty.Count && i.Aux >= 0 && i.Extra == 0)
             LinkExit(_asm.JccPatchable(cc), i);
         else
             AddSideExit(_asm.Jcc(cc), i, dirty, i.Aux);
@@ -139,7 +142,7 @@ internal sealed unsafe partial class X64Compiler
     {
         var cold = NewCold(ColdKind.SideExit);
         (cold.Op, cold.Jump, cold.Pc, cold.Slot, cold.Dirty) = (exit.Op, (nint)jump, exit.Imm, slot, dirty.._dirty.Count);
-        cold.Address = Reg.None;
+        (cold.Address, cold.Checks) = (Reg.None, exit.Op == IrOp.ExitIf && exit.Extra == IrInsn.CheckExit);
         return cold;
     }
 
@@ -159,6 +162,8 @@ internal sealed unsafe partial class X64Compiler
 
         if (c.Slot >= 0)
         {
+            if (c.Checks)
+                CheckExitRequest(c.Pc);
             var patch = _asm.JmpPatchable();
             SetSlot(c.Slot, patch);
             _asm.PatchHere(patch);

@@ -440,6 +440,9 @@ internal sealed unsafe partial class X64Compiler
         public ulong Pc;
         public int Slot;
 
+        /// <summary>A side exit that looks at exit requests first.</summary>
+        public bool Checks;
+
         // Memory: at Address, or if that is none at what AddressHome holds or AddressConst is, plus Displacement.
         public IrOp Op;
         public PackedAccess Access;

@@ -28,11 +28,11 @@ public static unsafe partial class SystemHelpers
 
     [UnmanagedCallersOnly]
     private static ulong ComputeFlagsImpl(void* state, ulong a, ulong b, ulong c, ulong d) =>
-        X86Cpu.ComputeArithmeticFlags((CcOp)a, b, c, d);
+        X86Cpu.ComputeArithmeticFlags(a, b, c, d);
 
     [UnmanagedCallersOnly]
     private static ulong ComputeCarryImpl(void* state, ulong a, ulong b, ulong c, ulong d) =>
-        X86Cpu.ComputeCarry((CcOp)a, b, c, d);
+        X86Cpu.ComputeCarry(a, b, c, d);
 }
 
 public sealed unsafe partial class X86Cpu
@@ -40,7 +40,7 @@ public sealed unsafe partial class X86Cpu
     /// <summary>EFLAGS whole.</summary>
     public ulong ReadEflags() =>
         (State->Eflags & ~(ulong)Eflags.Arithmetic) | Eflags.Fixed
-        | ComputeArithmeticFlags((CcOp)State->CcOp, State->CcDst, State->CcSrc, State->CcSrc2);
+        | ComputeArithmeticFlags(State->CcOp, State->CcDst, State->CcSrc, State->CcSrc2);
 
     /// <summary>Replaces the flags in the mask. Updates the mode, and looks at interrupts again when they may have become
     /// deliverable.</summary>
@@ -64,13 +64,33 @@ public sealed unsafe partial class X86Cpu
 
     private void SetZero(bool zero)
     {
-        var flags = ComputeArithmeticFlags((CcOp)State->CcOp, State->CcDst, State->CcSrc, State->CcSrc2);
+        var flags = ComputeArithmeticFlags(State->CcOp, State->CcDst, State->CcSrc, State->CcSrc2);
         State->CcOp = (ulong)CcOp.Eflags;
         State->CcSrc = zero ? flags | Eflags.Zf : flags & ~(ulong)Eflags.Zf;
     }
 
-    /// <summary>The six arithmetic flags in their EFLAGS positions, from what <see cref="CcOp"/> says is held.</summary>
-    public static ulong ComputeArithmeticFlags(CcOp op, ulong dst, ulong src, ulong src2)
+    /// <summary>The six arithmetic flags in their EFLAGS positions, from what the fields of the state hold.</summary>
+    public static ulong ComputeArithmeticFlags(ulong op, ulong dst, ulong src, ulong src2) => IsOver(op, out var own, out var before)
+        ? ComputeArithmeticFlags(own, src2, ComputeCarry(before, dst, src, 0), 0)
+        : ComputeArithmeticFlags(own, dst, src, src2);
+
+    /// <summary>The carry flag alone, 0 or 1, from what the fields of the state hold.</summary>
+    public static ulong ComputeCarry(ulong op, ulong dst, ulong src, ulong src2) => IsOver(op, out var own, out var before)
+        ? ComputeCarry(before, dst, src, 0)
+        : ComputeCarry(own, dst, src, src2);
+
+    /// <summary>An INC or DEC whose carry is that of the record before it.</summary>
+    private static bool IsOver(ulong op, out CcOp own, out CcOp before)
+    {
+        (own, before) = ((CcOp)op, (CcOp)(op >> 32));
+        var over = own is >= CcOp.IncOver and < CcOp.Adc;
+        if (over)
+            own = own - CcOp.IncOver + CcOp.Inc;
+        return over;
+    }
+
+    /// <summary>The six arithmetic flags in their EFLAGS positions of one record.</summary>
+    private static ulong ComputeArithmeticFlags(CcOp op, ulong dst, ulong src, ulong src2)
     {
         var family = (CcOp)((uint)op & ~3u);
         if (family == CcOp.Eflags)
@@ -133,8 +153,8 @@ public sealed unsafe partial class X86Cpu
             | ((BitOperations.PopCount((uint)(byte)dst) & 1) == 0 ? Eflags.Pf : 0);
     }
 
-    /// <summary>The carry flag alone, 0 or 1.</summary>
-    public static ulong ComputeCarry(CcOp op, ulong dst, ulong src, ulong src2)
+    /// <summary>The carry flag of one record.</summary>
+    private static ulong ComputeCarry(CcOp op, ulong dst, ulong src, ulong src2)
     {
         var family = (CcOp)((uint)op & ~3u);
         var mask = ulong.MaxValue >> (64 - (8 << (int)((uint)op & 3)));

@@ -123,25 +123,26 @@ internal sealed class FlagLookahead(InstructionFacts facts)
     public RflagsBits FindUses(ReadOnlySpan<Instruction> trace, ReadOnlySpan<Turn> turns, ReadOnlySpan<bool> sides, FlagUse[] uses,
         RflagsBits live)
     {
-        var forBranchOnly = false;
+        // Only branches of the trace look at the flags now; and only the next one does.
+        var (forBranchesOnly, forNextOnly) = (false, false);
         for (var i = trace.Length - 1; i >= 0; i--)
         {
             ref readonly var insn = ref trace[i];
             var reads = InstructionFacts.ReadBy(insn);
-            if (turns[i] != Turn.None)
+            if (turns[i] != Turn.None || (i == trace.Length - 1 && IsBranch(insn)))
             {
                 uses[i] = FlagUse.Dead;
                 if (insn.FlowControl is not (FlowControl.ConditionalBranch or FlowControl.UnconditionalBranch))
                 {
                     // Calls and returns access memory; who is called otherwise may look.
-                    (live, forBranchOnly) = (InstructionFacts.Arithmetic, false);
+                    (live, forBranchesOnly) = (InstructionFacts.Arithmetic, false);
                     continue;
                 }
 
-                if (sides[i])
+                if (turns[i] != Turn.None && sides[i])
                     live = InstructionFacts.Arithmetic;
-                // LOOP and JCXZ read no flags themselves, but somebody behind their way out may.
-                forBranchOnly = live == 0 || (forBranchOnly && reads == 0 && !sides[i]);
+                forNextOnly = live == 0;
+                forBranchesOnly = forNextOnly || (forBranchesOnly && !sides[i]);
                 live |= reads;
                 continue;
             }
@@ -151,9 +152,10 @@ internal sealed class FlagLookahead(InstructionFacts facts)
             uses[i] = FlagUse.Live;
             if ((InstructionFacts.MayWrite(insn) & live) == 0)
                 uses[i] = FlagUse.Dead;
-            else if (forBranchOnly && passes && written == InstructionFacts.Arithmetic)
-                uses[i] = turns[i + 1] != Turn.None ? FlagUse.DeferredInPlace : FlagUse.Deferred;
-            forBranchOnly &= passes && InstructionFacts.MayWrite(insn) == 0 && reads == 0;
+            else if (forBranchesOnly && passes && written == InstructionFacts.Arithmetic)
+                uses[i] = forNextOnly ? FlagUse.DeferredInPlace : FlagUse.Deferred;
+            forNextOnly = false;
+            forBranchesOnly &= passes && InstructionFacts.MayWrite(insn) == 0 && reads == 0;
             live = passes ? (live & ~written) | reads : InstructionFacts.Arithmetic;
         }
 

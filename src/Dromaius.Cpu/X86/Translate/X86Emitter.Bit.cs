@@ -111,30 +111,31 @@ public sealed partial class X86Emitter
         if (HasCarries)
         {
             SetRecord(_ccOp, bit, FlagSrc, FlagSrc2);
-            return;
         }
-
-        if (_ccOp == (int)CcOp.Eflags)
+        else if (_ccOp == (int)CcOp.Eflags)
         {
             SetFlagsFromBits(B.Deposit(FlagSrc, bit, 0, 1));
-            return;
         }
-
-        if (_ccOp != Unknown)
+        else if (_ccOp != Unknown)
         {
             var w = (W)(_ccOp & 3);
-            var difference = (CcOp)(_ccOp & ~3) == CcOp.Cmp ? B.Sub(Wide(w), FlagDst, FlagSrc) : Val.None;
+            var difference = (CcOp)(_ccOp & ~3) == CcOp.Cmp ? B.Sub(Wide(w), FlagDst, FlagSrc)
+                : IsOver ? FlagSrc2
+                : Val.None;
             var dst = difference.IsNone ? _flagDst : difference;
             SetFlags(CcOp.Sar, w, difference, bit);
             _flagDst = dst;
-            return;
+        }
+        else
+        {
+            var isResult = B.SetCond(Cond.UGe, W.D, CcOpGlobal, B.Const(4));
+            var fromResult = B.Or(W.D, B.And(W.D, CcOpGlobal, B.Const(3)), B.Const((int)CcOp.Sar));
+            B.Set(CcSrcGlobal, B.Select(Cond.Ne, W.D, isResult, B.Const(0), bit, B.Deposit(CcSrcGlobal, bit, 0, 1)));
+            B.Set(CcOpGlobal, B.Select(Cond.Ne, W.D, isResult, B.Const(0), fromResult, B.Const(0)));
+            ForgetFlagOperands();
         }
 
-        var isResult = B.SetCond(Cond.UGe, W.D, CcOpGlobal, B.Const(4));
-        var fromResult = B.Or(W.D, B.And(W.D, CcOpGlobal, B.Const(3)), B.Const((int)CcOp.Sar));
-        B.Set(CcSrcGlobal, B.Select(Cond.Ne, W.D, isResult, B.Const(0), bit, B.Deposit(CcSrcGlobal, bit, 0, 1)));
-        B.Set(CcOpGlobal, B.Select(Cond.Ne, W.D, isResult, B.Const(0), fromResult, B.Const(0)));
-        ForgetFlagOperands();
+        NoteCarry(bit);
     }
 
     /// <summary>BSF and BSR: with a source of 0 the destination stays, all of it.</summary>

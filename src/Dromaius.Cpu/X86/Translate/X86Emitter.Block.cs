@@ -148,7 +148,7 @@ public sealed partial class X86Emitter
             return;
         }
 
-        B.ExitDirect(rip, IsNear(rip) ? Slot(slot) : -1, rip <= Rip);
+        B.ExitDirect(rip, IsNear(rip) ? Slot(slot) : -1, ClosesCircle(rip));
     }
 
     /// <summary>An exit to there may be linked.</summary>

@@ -192,7 +192,7 @@ public sealed partial class X86Emitter
     {
         var bits = (CcOp)_ccOp == CcOp.Carries ? B.Deposit(B.Deposit(FlagSrc, FlagDst, 0, 1), FlagSrc2, 11, 1)
             : IsLogicOfConstant(out var known) ? B.Const(known)
-            : B.Call(SystemHelpers.ComputeFlags, _ccOp < 0 ? CcOpGlobal : B.Const(_ccOp), FlagDst, FlagSrc, FlagSrc2);
+            : B.Call(SystemHelpers.ComputeFlags, RecordOp, FlagDst, FlagSrc, FlagSrc2);
         B.Set(CcSrcGlobal, bits);
         B.Set(CcOpGlobal, B.Const(0));
         ForgetFlagOperands();
@@ -207,7 +207,7 @@ public sealed partial class X86Emitter
         flags = 0;
         if ((CcOp)(_ccOp & ~3) != CcOp.Logic || !B.TryConst(FlagDst, out var result))
             return false;
-        flags = X86Cpu.ComputeArithmeticFlags((CcOp)_ccOp, result, 0, 0);
+        flags = X86Cpu.ComputeArithmeticFlags((ulong)_ccOp, result, 0, 0);
         return true;
     }
 
@@ -224,6 +224,12 @@ public sealed partial class X86Emitter
         PlaceLabel(back);
         _ccOp = _storedOp = AnyCarries;
     }
+
+    /// <summary>The record is that of an INC or DEC upon another.</summary>
+    private bool IsOver => _ccOp is >= (int)CcOp.IncOver and < (int)CcOp.Adc;
+
+    /// <summary>What CcOp holds.</summary>
+    private Val RecordOp => _ccOp < 0 || IsOver ? CcOpGlobal : B.Const(_ccOp);
 
     private bool HasCarries => _ccOp is AnyCarries or >= (int)CcOp.Carries;
 
@@ -276,6 +282,9 @@ public sealed partial class X86Emitter
             case CcOp.Inc:
             case CcOp.Dec:
                 return FlagSrc;
+            case CcOp.IncOver:
+            case CcOp.DecOver:
+                return B.Call(SystemHelpers.ComputeCarry, CcOpGlobal, CcDstGlobal, CcSrcGlobal, CcSrc2Global);
             case CcOp.Shl:
                 return B.Extract(FlagSrc, Bits(w) - 1, 1);
             case CcOp.Sar:
@@ -309,6 +318,8 @@ public sealed partial class X86Emitter
 
     private FlagTest PositiveCondition(int condition)
     {
+        if (condition == Below && !_carry.IsNone)
+            return new FlagTest(Cond.Ne, W.D, _carry, B.Const(0));
         if (HasCarries && condition is Below or Overflow)
             return new FlagTest(Cond.Ne, W.D, condition == Below ? FlagDst : FlagSrc2, B.Const(0));
         if (_ccOp < 0 || (HasCarries && condition is BelowEqual or Less or LessEqual))
@@ -323,8 +334,10 @@ public sealed partial class X86Emitter
             CcOp.Cmp => CmpCondition(condition, w),
             CcOp.Logic or CcOp.Bmi or CcOp.Count or CcOp.Popcnt => LogicCondition(condition, w),
             CcOp.Add => AddCondition(condition, w),
-            CcOp.Inc => IncCondition(condition, w),
-            CcOp.Dec => DecCondition(condition, w),
+            CcOp.Inc => IncCondition(condition, w, FlagDst),
+            CcOp.Dec => DecCondition(condition, w, FlagDst),
+            CcOp.IncOver => IncCondition(condition, w, FlagSrc2) ?? ResultCondition(condition, w, FlagSrc2),
+            CcOp.DecOver => DecCondition(condition, w, FlagSrc2) ?? ResultCondition(condition, w, FlagSrc2),
             CcOp.Mul when condition == Overflow => new FlagTest(Cond.Ne, w, FlagSrc, B.Const(0)),
             _ => null,
         };
@@ -474,19 +487,19 @@ public sealed partial class X86Emitter
     }
 
     // The signed order of INC and DEC is that of the true result, one away from the operand.
-    private FlagTest? IncCondition(int condition, W w) => condition switch
+    private FlagTest? IncCondition(int condition, W w, Val result) => condition switch
     {
-        Overflow => new FlagTest(Cond.Eq, w, FlagDst, B.Const(SignBit(w))),
-        Less => new FlagTest(Cond.SLt, w, B.Sub(Wide(w), FlagDst, B.Const(1)), B.Const(-1)),
-        LessEqual => new FlagTest(Cond.SLt, w, B.Sub(Wide(w), FlagDst, B.Const(1)), B.Const(0)),
+        Overflow => new FlagTest(Cond.Eq, w, result, B.Const(SignBit(w))),
+        Less => new FlagTest(Cond.SLt, w, B.Sub(Wide(w), result, B.Const(1)), B.Const(-1)),
+        LessEqual => new FlagTest(Cond.SLt, w, B.Sub(Wide(w), result, B.Const(1)), B.Const(0)),
         _ => null,
     };
 
-    private FlagTest? DecCondition(int condition, W w) => condition switch
+    private FlagTest? DecCondition(int condition, W w, Val result) => condition switch
     {
-        Overflow => new FlagTest(Cond.Eq, w, FlagDst, B.Const(SignBit(w) - 1)),
-        Less => new FlagTest(Cond.SLt, w, B.Add(Wide(w), FlagDst, B.Const(1)), B.Const(1)),
-        LessEqual => new FlagTest(Cond.SLe, w, B.Add(Wide(w), FlagDst, B.Const(1)), B.Const(1)),
+        Overflow => new FlagTest(Cond.Eq, w, result, B.Const(SignBit(w) - 1)),
+        Less => new FlagTest(Cond.SLt, w, B.Add(Wide(w), result, B.Const(1)), B.Const(1)),
+        LessEqual => new FlagTest(Cond.SLe, w, B.Add(Wide(w), result, B.Const(1)), B.Const(1)),
         _ => null,
     };
 

@@ -199,7 +199,8 @@ public sealed partial class X86Emitter
         var wide = Wide(w);
         // The counter of a long addition: its carry goes on behind it.
         var counts = HasCarries || !_carry.IsNone;
-        var carry = _flagsDead ? Val.None : counts ? CarryFlag() : _deferFlags ? Val.None : CarryForIncrement();
+        var over = !_flagsDead && !_deferFlags && !counts && (IsOver || ExpectIncrement());
+        var carry = _flagsDead || over || (_deferFlags && !counts) ? Val.None : CarryFlag();
         Val result;
         if (IsLockedMemory)
         {
@@ -216,24 +217,38 @@ public sealed partial class X86Emitter
             var overflow = B.SetCond(Cond.Eq, w, result, B.Const(delta > 0 ? SignBit(w) : SignBit(w) - 1));
             SetFlags(delta > 0 ? CcOp.CarriesInc : CcOp.CarriesDec, w, carry, result, overflow);
         }
+        else if (over)
+            SetFlagsOver((int)(delta > 0 ? CcOp.IncOver : CcOp.DecOver) + (int)w, result);
         else
             SetFlags(delta > 0 ? CcOp.Inc : CcOp.Dec, w, result, carry);
         StoreResultRegister(result);
     }
 
     /// <summary>
-    /// The carry flag that INC and DEC keep. In a loop counted by them the flags usually come from their own last run, which left
-    /// the carry ready; only otherwise is it computed. Places a label: call before other temporaries exist.
+    /// Before <see cref="SetFlagsOver"/>: flags of unknown origin become such as it can stand upon. Places a label: call before other
+    /// temporaries exist.
     /// </summary>
-    private Val CarryForIncrement()
+    private bool ExpectIncrement()
     {
         if (_ccOp != Unknown)
-            return CarryFlag();
+            return false;
         var back = B.NewLabel();
-        var cold = NewCold(ColdKind.MaterializeFlags, back);
-        B.BrCond(Cond.UGt, W.D, B.Sub(W.D, CcOpGlobal, B.Const((int)CcOp.Inc)), B.Const((int)CcOp.Dec + 3 - (int)CcOp.Inc), cold);
+        B.BrCond(Cond.UGe, W.D, CcOpGlobal, B.Const((int)CcOp.Adc), NewCold(ColdKind.MaterializeFlags, back));
         PlaceLabel(back);
-        return B.And(W.D, CcSrcGlobal, B.Const(FlagC));
+        return true;
+    }
+
+    /// <summary>The flags of an INC or DEC, with the carry left where it is: hardly anybody asks for it.</summary>
+    private void SetFlagsOver(int op, Val result)
+    {
+        var before = IsOver
+            ? B.Shr(W.Q, CcOpGlobal, B.Const(32))
+            : B.Select(Cond.UGe, W.D, CcOpGlobal, B.Const((int)CcOp.IncOver), B.Shr(W.Q, CcOpGlobal, B.Const(32)), CcOpGlobal);
+        ForgetFlagOperands();
+        B.Set(CcOpGlobal, B.Or(W.Q, B.Shl(W.Q, before, B.Const(32)), B.Const(op)));
+        B.Set(CcSrc2Global, result);
+        _flagSrc2 = result;
+        (_ccOp, _storedOp, _pending) = (op, Unknown, false);
     }
 
     private void Not()

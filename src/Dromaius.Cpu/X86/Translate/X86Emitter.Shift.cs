@@ -117,8 +117,7 @@ public sealed partial class X86Emitter
         var newSrc = B.Select(Cond.Eq, W.D, count, zero, FlagSrc, src);
         if (_ccOp != op)
         {
-            B.Set(CcOpGlobal, B.Select(Cond.Eq, W.D, count, zero, _ccOp < 0 ? CcOpGlobal : B.Const(_ccOp),
-                B.Const(op)));
+            B.Set(CcOpGlobal, B.Select(Cond.Eq, W.D, count, zero, RecordOp, B.Const(op)));
             _ccOp = _storedOp = Unknown;
         }
 

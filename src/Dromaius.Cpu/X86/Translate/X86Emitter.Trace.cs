@@ -28,13 +28,23 @@ public sealed partial class X86Emitter
     private ulong _expected;
 
     /// <summary>The way the trace goes on after the current instruction, and where.</summary>
-    internal void SetTurn(Turn turn, ulong next) => (_turn, _expected) = (turn, next);
+    internal void SetTurn(Turn turn, ulong next)
+    {
+        (_turn, _expected) = (turn, next);
+        _wentBack |= turn == Turn.Taken && next <= Rip;
+    }
+
+    // The path has gone backwards: a circle may be closed by any exit from here on.
+    private bool _wentBack;
+
+    /// <summary>An exit to there may close a circle, in which somebody has to look at exit requests.</summary>
+    private bool ClosesCircle(ulong rip) => rip <= Rip || _wentBack;
 
     /// <summary>The next exit's slot.</summary>
     private int Slot(int ofBlock) => _exits < 0 ? ofBlock : _exits++;
 
     private void SideExit(FlagTest test, ulong rip) =>
-        B.ExitIf(test.Cond, test.Width, test.A, test.B, rip, IsNear(rip) ? Slot(0) : -1);
+        B.ExitIf(test.Cond, test.Width, test.A, test.B, rip, IsNear(rip) ? Slot(0) : -1, ClosesCircle(rip));
 
     /// <summary>Starts the loop; its label. What was at hand above is only in the globals now.</summary>
     internal int LoopHead()

@@ -29,6 +29,7 @@ public sealed partial class X86Emitter
         _codeBase = codeBase;
         _skipStepTrap = false;
         _turn = Turn.None;
+        _wentBack = false;
         _exits = -1;
         _instructions = instructions;
         _coldCount = 0;

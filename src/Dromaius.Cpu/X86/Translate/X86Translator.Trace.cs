@@ -15,12 +15,8 @@ public sealed partial class X86Translator
 
     private const int MaxTrace = 96;
 
-    private readonly Instruction[] _trace = new Instruction[MaxTrace];
-    private readonly Turn[] _turns = new Turn[MaxTrace];
     private readonly ulong[] _next = new ulong[MaxTrace];
-    private readonly bool[] _sides = new bool[MaxTrace];
-    private readonly FlagUse[] _traceUse = new FlagUse[MaxTrace];
-    private int _traceCount;
+    private readonly bool[] _sides = new bool[MaxBlock];
 
     /// <summary>Translates the blocks at these offsets in CS, all on one page.</summary>
     /// <param name="b">Gets the operations.</param>
@@ -36,13 +32,13 @@ public sealed partial class X86Translator
         var is64 = (mode & Mode.Code64) != 0;
         var linear = is64 ? path[0] : (uint)(codeBase + path[0]);
         var decoder = is64 ? _decoder64 : _decoder32;
-        _emitter.Begin(b, mode, path[0], codeBase, _trace);
+        _emitter.Begin(b, mode, path[0], codeBase, _instructions);
         _emitter.BeginTrace();
         _emitter.InlinesFpu = IsNative;
         b.HasFlatCode = is64;
         b.IsHot = true;
         _lookahead.Reset(linear, 0);
-        _traceCount = 0;
+        _count = 0;
         for (var k = 0; k < path.Length; k++)
         {
             var last = k == path.Length - 1;
@@ -55,7 +51,7 @@ public sealed partial class X86Translator
         if (!EmitTrace(b, path[0], loops))
             return default;
         _emitter.Finish();
-        return new TranslatedBlock(_lookahead.End, _traceCount, _lookahead.Start, _lookahead.End, false);
+        return new TranslatedBlock(_lookahead.End, _count, _lookahead.Start, _lookahead.End, false);
     }
 
     /// <summary>Adds the instructions of a block, up to the branch that leads to the next.</summary>
@@ -65,9 +61,9 @@ public sealed partial class X86Translator
         if ((linear ^ head) / PageSize != 0 || _window.Open(fetch, linear, MaxBlock * CodeWindow.MaxInstruction) == 0)
             return false;
         decoder.IP = rip;
-        while (_traceCount < MaxTrace)
+        while (_count < MaxTrace)
         {
-            ref var insn = ref _trace[_traceCount];
+            ref var insn = ref _instructions[_count];
             decoder.Decode(out insn);
             if (decoder.LastError != DecoderError.None || !_facts.Supports(insn))
                 return false;
@@ -83,9 +79,10 @@ public sealed partial class X86Translator
                     => Turn.Taken,
                 _ => Turn.None,
             };
-            _next[_traceCount] = next ?? 0;
-            _turns[_traceCount++] = turn;
-            if (insn.FlowControl != FlowControl.Next)
+            var within = turn == Turn.None && GoesOnBehind(insn, decoder);
+            _next[_count] = next ?? 0;
+            _turns[_count++] = within ? Turn.Next : turn;
+            if (insn.FlowControl != FlowControl.Next && !within)
                 return next == null || turn != Turn.None;
             if (insn.NextIP == next)
                 return true;
@@ -102,7 +99,7 @@ public sealed partial class X86Translator
 
     private void FindTraceFlags(ICodeFetcher fetch, Decoder decoder, bool loops, ulong codeBase, bool wrap)
     {
-        var trace = _trace.AsSpan(0, _traceCount);
+        var trace = _instructions.AsSpan(0, _count);
         for (var i = 0; i < trace.Length; i++)
         {
             ref readonly var insn = ref trace[i];
@@ -113,22 +110,22 @@ public sealed partial class X86Translator
         if (loops)
         {
             // What the begin looks at is what matters at the end.
-            var atBegin = _lookahead.FindUses(trace, _turns, _sides, _traceUse, InstructionFacts.Arithmetic);
-            _lookahead.FindUses(trace, _turns, _sides, _traceUse, atBegin);
+            var atBegin = _lookahead.FindUses(trace, _turns, _sides, _flagUse, InstructionFacts.Arithmetic);
+            _lookahead.FindUses(trace, _turns, _sides, _flagUse, atBegin);
             return;
         }
 
         var taken = _lookahead.IsTakenLive(_window, decoder, fetch, trace[^1], codeBase, wrap);
         var next = _lookahead.IsNextLive(_window, decoder, fetch, trace[^1], codeBase, wrap);
         _emitter.SetLiveExits(taken, next);
-        _lookahead.FindUses(trace, _turns, _sides, _traceUse, taken || next ? InstructionFacts.Arithmetic : 0);
+        _lookahead.FindUses(trace, _turns, _sides, _flagUse, taken || next ? InstructionFacts.Arithmetic : 0);
         if (!(taken && next))
-            _lookahead.Defer(trace, _traceUse);
+            _lookahead.Defer(trace, _flagUse);
     }
 
     private bool EmitTrace(IrBuilder b, ulong head, bool loops)
     {
-        _emitter.SetLength(_traceCount);
+        _emitter.SetLength(_count);
         _emitter.SelectInstruction(0);
         b.InsnStart(head);
         _emitter.CheckCodeLimit(head + (ulong)_lookahead.End - 1, false);
@@ -151,11 +148,11 @@ public sealed partial class X86Translator
     /// <summary>All instructions once; false if one of them ends the block too early.</summary>
     private bool EmitRun(bool goesOn)
     {
-        for (var i = 0; i < _traceCount; i++)
+        for (var i = 0; i < _count; i++)
         {
             if (_emitter.Ended)
                 return false;
-            _emitter.SelectInstruction(i, _traceUse[i]);
+            _emitter.SelectInstruction(i, _flagUse[i]);
             _emitter.SetTurn(_turns[i], _next[i]);
             _emitter.EmitInstruction(true);
         }

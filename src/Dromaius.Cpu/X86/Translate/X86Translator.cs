@@ -14,8 +14,10 @@ public sealed partial class X86Translator
     private readonly CodeWindow _window = new();
     private readonly Decoder _decoder16, _decoder32, _decoder64;
     private readonly Instruction[] _instructions = new Instruction[MaxBlock];
+    private readonly Turn[] _turns = new Turn[MaxBlock];
     private readonly FlagUse[] _flagUse = new FlagUse[MaxBlock];
     private readonly FlagLookahead _lookahead;
+    private int _count;
 
     public X86Translator(X86Model model)
     {
@@ -54,20 +56,20 @@ public sealed partial class X86Translator
 
         var decoder = is64 ? _decoder64 : (mode & Mode.Code32) != 0 ? _decoder32 : _decoder16;
         decoder.IP = rip;
-        var count = 0;
-        var failure = DecoderError.None;
-        while (count < maxInsns)
+        _count = 0;
+        var (failure, within) = (DecoderError.None, 0);
+        while (_count < maxInsns)
         {
             var start = _window.Position;
-            ref var insn = ref _instructions[count];
+            ref var insn = ref _instructions[_count];
             decoder.Decode(out insn);
             if (decoder.LastError == DecoderError.NoMoreBytes)
             {
                 var boundary = linear + (ulong)_window.Length;
-                if (count > 0)
+                if (_count > 0)
                 {
                     if (boundary % CodeWindow.PageSize == 0)
-                        _emitter.EndsInNextPage = _instructions[count - 1].NextIP;
+                        _emitter.EndsInNextPage = _instructions[_count - 1].NextIP;
                     break;
                 }
 
@@ -81,34 +83,69 @@ public sealed partial class X86Translator
             }
 
             failure = decoder.LastError;
-            count++;
-            if (failure != DecoderError.None || insn.FlowControl != FlowControl.Next)
+            _turns[_count++] = Turn.None;
+            if (failure != DecoderError.None)
                 break;
+            if (insn.FlowControl == FlowControl.Next)
+                continue;
+            if (_count == maxInsns || (mode & Mode.CodeBreakpoints) != 0 || !GoesOnBehind(insn, decoder))
+                break;
+            _turns[_count - 1] = Turn.Next;
+            within = _count;
         }
 
-        var length = (int)(_instructions[count - 1].NextIP - rip);
+        if (within != 0 && failure != DecoderError.None)
+        {
+            // What cannot be decoded gets a block of its own.
+            (_count, failure, _turns[within - 1]) = (within, DecoderError.None, Turn.None);
+        }
+
+        var length = (int)(_instructions[_count - 1].NextIP - rip);
         if (length <= 0 || failure != DecoderError.None)
             length = Math.Max(1, _window.Position);
         _lookahead.Reset(linear, length);
+        if (Array.IndexOf(_turns, Turn.Next, 0, _count) >= 0)
+        {
+            _emitter.BeginTrace();
+            FindTraceFlags(fetch, decoder, false, codeBase, !is64);
+            return Emit(b, length, failure, rip, false);
+        }
+
         var precise = maxInsns == 1 || failure != DecoderError.None || (mode & Mode.CodeBreakpoints) != 0;
-        var taken = precise || _lookahead.IsTakenLive(_window, decoder, fetch, _instructions[count - 1], codeBase, !is64);
-        var next = precise || _lookahead.IsNextLive(_window, decoder, fetch, _instructions[count - 1], codeBase, !is64);
+        var taken = precise || _lookahead.IsTakenLive(_window, decoder, fetch, _instructions[_count - 1], codeBase, !is64);
+        var next = precise || _lookahead.IsNextLive(_window, decoder, fetch, _instructions[_count - 1], codeBase, !is64);
         _emitter.SetLiveExits(taken, next);
-        _lookahead.FindUses(_instructions.AsSpan(0, count), _flagUse, taken, next, precise);
-        return Emit(b, count, length, failure, rip, maxInsns == 1);
+        _lookahead.FindUses(_instructions.AsSpan(0, _count), _flagUse, taken, next, precise);
+        return Emit(b, length, failure, rip, maxInsns == 1);
     }
 
-    private TranslatedBlock Emit(IrBuilder b, int count, int length, DecoderError failure, ulong rip, bool single)
+    /// <summary>
+    /// Whether a block goes on behind a branch: the next instruction looks at the same flags, which only this block knows. What is
+    /// decoded next is that instruction.
+    /// </summary>
+    private bool GoesOnBehind(in Instruction insn, Decoder decoder)
     {
-        var last = count - 1;
-        _emitter.SetLength(count);
+        if (!insn.Code.IsJccShortOrNear())
+            return false;
+        var (position, ip) = (_window.Position, decoder.IP);
+        decoder.Decode(out var next);
+        var reads = decoder.LastError == DecoderError.None && _facts.Supports(next) && InstructionFacts.ReadBy(next) != 0;
+        (_window.Position, decoder.IP) = (position, ip);
+        return reads;
+    }
+
+    private TranslatedBlock Emit(IrBuilder b, int length, DecoderError failure, ulong rip, bool single)
+    {
+        var last = _count - 1;
+        _emitter.SetLength(_count);
         _emitter.SelectInstruction(0);
         b.InsnStart(rip);
         _emitter.CheckCodeLimit(rip + (ulong)length - 1, single);
         var emitted = 0;
-        while (emitted < count && !_emitter.Ended)
+        while (emitted < _count && !_emitter.Ended)
         {
             _emitter.SelectInstruction(emitted, _flagUse[emitted]);
+            _emitter.SetTurn(_turns[emitted], 0);
             if (emitted == last && failure != DecoderError.None)
                 _emitter.EmitUndecodable(length - (int)(_instructions[last].IP - rip) >= CodeWindow.MaxInstruction);
             else
@@ -116,7 +153,7 @@ public sealed partial class X86Translator
             emitted++;
         }
 
-        if (emitted < count)
+        if (emitted < _count)
             length = (int)(_instructions[emitted].IP - rip);
         if (!_emitter.Ended)
             _emitter.FallThrough();
