@@ -70,9 +70,8 @@ public sealed unsafe partial class X86Cpu
             return;
         var loops = first >= 0;
         var path = loops ? _path.AsSpan(first, count - first) : TakenTwice(unit, _path.AsSpan(0, count));
-        if (path.Length < (loops ? 1 : 2))
+        if (path.Length == 0)
             return;
-        unit.Samples = -1;
         var address = CodeLinear(path[0], codeBase, mode);
         // The path may have changed what addresses mean.
         var host = _tlb.FindCode(address, (mode & (uint)Mode.Cpl) == 3 ? 1 : 0, out _);
@@ -83,9 +82,10 @@ public sealed unsafe partial class X86Cpu
         _builder.Reset();
         _translator.LinksPages = _engine.LinksPages;
         _translator.IsNative = _engine.IsNative;
-        var block = _translator.TranslateTrace(_builder, this, path, loops, codeBase, (Mode)mode);
-        if (block.Instructions == 0)
+        var block = _translator.TranslateTrace(_builder, this, path, ref loops, codeBase, (Mode)mode);
+        if (block.Instructions == 0 || (path.Length < 2 && !loops))
             return;
+        unit.Samples = -1;
         if (GuestLog.Has(TranslationItems))
             LogTrace(path, loops);
         var extent = new CodeExtent(ram, offset, block.Length, -block.WatchStart, block.WatchEnd, null, 0, Trace: true);

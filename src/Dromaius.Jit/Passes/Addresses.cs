@@ -5,7 +5,8 @@ namespace Dromaius.Jit.Passes;
 /// <summary>
 /// Looks at addresses as a root and a distance. Distances from a value that is still at hand go into the access itself
 /// (<see cref="IrInsn.Imm"/>), so that no operation is left for them. Accesses of a straight run that differ only in their distance
-/// form a group (<see cref="IrInsn.Group"/>): the back end checks the first and lets the others use what it found.
+/// form a group (<see cref="IrInsn.Group"/>): the back end checks the first and lets the others use what it found. A check for
+/// alignment that follows from an earlier one is dropped.
 /// </summary>
 public sealed class Addresses
 {
@@ -37,6 +38,11 @@ public sealed class Addresses
         public int LastUse;
     }
 
+    /// <summary>Distances from a root that were found to be multiples of a power of two, less one.</summary>
+    private readonly record struct Alignment(int Root, long Distance, ulong Mask);
+
+    private readonly Alignment[] _aligned = new Alignment[4];
+    private int _alignedCount;
     private Form[] _forms = [];
     private readonly OpenGroup[] _open = new OpenGroup[MaxOpen];
     private int[] _members = new int[64];
@@ -56,6 +62,7 @@ public sealed class Addresses
             _forms = new Form[b.ValueCount * 2];
         GroupCount = 0;
         _openCount = 0;
+        _alignedCount = 0;
         _roots = 0;
         for (var v = 0; v < b.ValueCount; v++)
             _forms[v] = new Form { Root = ++_roots };
@@ -80,6 +87,11 @@ public sealed class Addresses
                 case IrOp.Mov:
                     InPlace(b, ref insn);
                     break;
+                case IrOp.BrCond when insn is { Cond: Cond.TestNe, Width: W.Q, A.IsValue: true } && b.TryConst(insn.B, out var mask)
+                    && (mask & (mask + 1)) == 0:
+                    if (FollowsFrom(insn.A, mask))
+                        Drop(insns, i);
+                    break;
             }
 
             if (insn.Dst.IsValue)
@@ -91,6 +103,44 @@ public sealed class Addresses
         {
             if (insn.Group != 0 && _members[insn.Group] < 2)
                 insn.Group = 0;
+        }
+    }
+
+    /// <summary>Whether a value is known to be a multiple of mask + 1; behind the check it is.</summary>
+    private bool FollowsFrom(Val value, ulong mask)
+    {
+        ref readonly var form = ref _forms[value.Id];
+        for (var i = 0; i < Math.Min(_alignedCount, _aligned.Length); i++)
+        {
+            ref readonly var known = ref _aligned[i];
+            if (known.Root == form.Root && known.Mask >= mask && ((ulong)(known.Distance - form.Distance) & mask) == 0)
+                return true;
+        }
+
+        _aligned[_alignedCount++ % _aligned.Length] = new Alignment(form.Root, form.Distance, mask);
+        return false;
+    }
+
+    /// <summary>Drops a branch that is never taken, and with it what only it leads to.</summary>
+    private static void Drop(Span<IrInsn> insns, int at)
+    {
+        var label = insns[at].Aux;
+        insns[at] = new IrInsn { Op = IrOp.Nop };
+        var begin = -1;
+        for (var i = 0; i < insns.Length; i++)
+        {
+            if (insns[i].Op is IrOp.Br or IrOp.BrCond && insns[i].Aux == label)
+                return;
+            if (insns[i].Op == IrOp.Label && insns[i].Aux == label)
+                begin = i;
+        }
+
+        if (begin <= 0 || (IrInfo.Of(insns[begin - 1].Op) & OpTraits.EndsPath) == 0)
+            return;
+        for (var end = false; begin < insns.Length && !end; begin++)
+        {
+            end = (IrInfo.Of(insns[begin].Op) & OpTraits.EndsPath) != 0;
+            insns[begin] = new IrInsn { Op = IrOp.Nop };
         }
     }
 

@@ -66,11 +66,12 @@ internal sealed unsafe class GuestProcessor : ICodeFetcher, IDisposable
         if ((_runs++ & 1) != 0)
             _cpu.FlushTlb(true);
         var s = _cpu.State;
+        var loops = true;
         do
         {
             _builder.Reset();
             if (loop == null || s->Rip != loop[0]
-                || _translator.TranslateTrace(_builder, this, loop, true, s->CodeBase, (Mode)s->Mode).Instructions == 0)
+                || _translator.TranslateTrace(_builder, this, loop, ref loops, s->CodeBase, (Mode)s->Mode).Instructions == 0)
             {
                 _builder.Reset();
                 _ = _translator.Translate(_builder, this, s->Rip, s->CodeBase, (Mode)s->Mode, blockLength);
@@ -101,7 +102,7 @@ internal sealed unsafe class GuestProcessor : ICodeFetcher, IDisposable
         _builder.Reset();
         var mode = (Mode)_cpu.State->Mode;
         var block = loops
-            ? _translator.TranslateTrace(_builder, this, [state.Rip], true, 0, mode)
+            ? _translator.TranslateTrace(_builder, this, [state.Rip], ref loops, 0, mode)
             : _translator.Translate(_builder, this, state.Rip, 0, mode, 64);
         if (block.Instructions == 0)
             return [];

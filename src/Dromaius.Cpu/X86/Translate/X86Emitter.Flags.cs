@@ -160,6 +160,12 @@ public sealed partial class X86Emitter
         // INC and DEC left out the carry that they keep: it follows from the record before them.
         if ((CcOp)(_ccOp & ~3) is CcOp.Inc or CcOp.Dec)
         {
+            if (_storedOp < (int)CcOp.Adc)
+            {
+                SetFlagsOver(_ccOp - (int)CcOp.Inc + (int)CcOp.IncOver, _flagDst, _storedOp);
+                return;
+            }
+
             _flagSrc = B.Call(SystemHelpers.ComputeCarry, _storedOp < 0 ? CcOpGlobal : B.Const(_storedOp), CcDstGlobal,
                 CcSrcGlobal, CcSrc2Global);
         }

@@ -22,11 +22,12 @@ public sealed partial class X86Translator
     /// <param name="b">Gets the operations.</param>
     /// <param name="fetch">Where the code is.</param>
     /// <param name="path">The blocks in the order in which they ran.</param>
-    /// <param name="loops">Behind the last one the first came again.</param>
+    /// <param name="loops">Behind the last one the first came again. Set also if a branch on the path leads back to its begin: the
+    /// way that leaves a loop was taken by chance.</param>
     /// <param name="codeBase">Linear address of the code segment.</param>
     /// <param name="mode">The mode at the begin.</param>
     /// <returns>No instructions if the path cannot be a trace.</returns>
-    public TranslatedBlock TranslateTrace(IrBuilder b, ICodeFetcher fetch, ReadOnlySpan<ulong> path, bool loops, ulong codeBase,
+    public TranslatedBlock TranslateTrace(IrBuilder b, ICodeFetcher fetch, ReadOnlySpan<ulong> path, ref bool loops, ulong codeBase,
         Mode mode)
     {
         var is64 = (mode & Mode.Code64) != 0;
@@ -45,6 +46,11 @@ public sealed partial class X86Translator
             ulong? next = !last ? path[k + 1] : loops ? path[0] : null;
             if (!DecodeBlock(fetch, decoder, path[k], next, linear, codeBase, !is64))
                 return default;
+            ref readonly var branch = ref _instructions[_count - 1];
+            if (loops || branch.FlowControl != FlowControl.ConditionalBranch || !IsNear(branch) || branch.NearBranchTarget != path[0])
+                continue;
+            (loops, _turns[_count - 1], _next[_count - 1]) = (true, Turn.Taken, path[0]);
+            break;
         }
 
         FindTraceFlags(fetch, decoder, loops, codeBase, !is64);
