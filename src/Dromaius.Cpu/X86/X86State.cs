@@ -190,14 +190,21 @@ public enum CcOp : uint
     /// <summary>CcDst: result; CcSrc: subtrahend; CcSrc2: borrow in (0 or 1).</summary>
     Sbb = 64,
 
+    /// <summary>
+    /// CcSrc2: the result of a ROL or ROR, from which CF and OF follow. The others are those of the record before, as for
+    /// <see cref="IncOver"/>.
+    /// </summary>
+    RolOver = 68,
+    RorOver = 72,
+
     // From here on CF is CcDst and OF is CcSrc2, each 0 or 1: long additions, and what counts their words.
 
     /// <summary>CcSrc: the others in their EFLAGS positions.</summary>
-    Carries = 68,
+    Carries = 76,
 
     /// <summary>CcSrc: the result, from which the others follow.</summary>
-    CarriesInc = 72,
-    CarriesDec = 76,
+    CarriesInc = 80,
+    CarriesDec = 84,
 }
 
 /// <summary>The state of one x86 processor, in native memory. Generated code reaches it through one base register.</summary>

@@ -70,24 +70,37 @@ public sealed unsafe partial class X86Cpu
     }
 
     /// <summary>The six arithmetic flags in their EFLAGS positions, from what the fields of the state hold.</summary>
-    public static ulong ComputeArithmeticFlags(ulong op, ulong dst, ulong src, ulong src2) => IsOver(op, out var own, out var before)
-        ? ComputeArithmeticFlags(own, src2, ComputeCarry(before, dst, src, 0), 0)
-        : ComputeArithmeticFlags(own, dst, src, src2);
+    public static ulong ComputeArithmeticFlags(ulong op, ulong dst, ulong src, ulong src2)
+    {
+        var (own, before) = ((CcOp)op, (CcOp)(op >> 32));
+        switch ((CcOp)((uint)op & ~3u))
+        {
+            case CcOp.IncOver:
+            case CcOp.DecOver:
+                return ComputeArithmeticFlags(own - CcOp.IncOver + CcOp.Inc, src2, ComputeCarry(before, dst, src, 0), 0);
+            case CcOp.RolOver:
+            case CcOp.RorOver:
+                var carry = RotatedOut(own, src2);
+                var second = own < CcOp.RorOver ? Bits(own) - 1 : Bits(own) - 2;
+                return (ComputeArithmeticFlags(before, dst, src, 0) & ~(Eflags.Cf | (ulong)Eflags.Of)) | carry
+                    | (carry ^ (src2 >> second & 1)) << 11;
+            default:
+                return ComputeArithmeticFlags(own, dst, src, src2);
+        }
+    }
 
     /// <summary>The carry flag alone, 0 or 1, from what the fields of the state hold.</summary>
-    public static ulong ComputeCarry(ulong op, ulong dst, ulong src, ulong src2) => IsOver(op, out var own, out var before)
-        ? ComputeCarry(before, dst, src, 0)
-        : ComputeCarry(own, dst, src, src2);
-
-    /// <summary>An INC or DEC whose carry is that of the record before it.</summary>
-    private static bool IsOver(ulong op, out CcOp own, out CcOp before)
+    public static ulong ComputeCarry(ulong op, ulong dst, ulong src, ulong src2) => (CcOp)((uint)op & ~3u) switch
     {
-        (own, before) = ((CcOp)op, (CcOp)(op >> 32));
-        var over = own is >= CcOp.IncOver and < CcOp.Adc;
-        if (over)
-            own = own - CcOp.IncOver + CcOp.Inc;
-        return over;
-    }
+        CcOp.IncOver or CcOp.DecOver => ComputeCarry((CcOp)(op >> 32), dst, src, 0),
+        CcOp.RolOver or CcOp.RorOver => RotatedOut((CcOp)op, src2),
+        _ => ComputeCarry((CcOp)op, dst, src, src2),
+    };
+
+    private static int Bits(CcOp op) => 8 << (int)((uint)op & 3);
+
+    /// <summary>The carry flag after a rotate: the bit that went around.</summary>
+    private static ulong RotatedOut(CcOp op, ulong result) => op < CcOp.RorOver ? result & 1 : result >> (Bits(op) - 1) & 1;
 
     /// <summary>The six arithmetic flags in their EFLAGS positions of one record.</summary>
     private static ulong ComputeArithmeticFlags(CcOp op, ulong dst, ulong src, ulong src2)
@@ -104,7 +117,7 @@ public sealed unsafe partial class X86Cpu
 
         if (family == CcOp.Cmp)
             (family, dst) = (CcOp.Sub, dst - src);
-        var bits = 8 << (int)((uint)op & 3);
+        var bits = Bits(op);
         var mask = ulong.MaxValue >> (64 - bits);
         var top = 1UL << (bits - 1);
         dst &= mask;
@@ -157,7 +170,7 @@ public sealed unsafe partial class X86Cpu
     private static ulong ComputeCarry(CcOp op, ulong dst, ulong src, ulong src2)
     {
         var family = (CcOp)((uint)op & ~3u);
-        var mask = ulong.MaxValue >> (64 - (8 << (int)((uint)op & 3)));
+        var mask = ulong.MaxValue >> (64 - Bits(op));
         switch (family)
         {
             case CcOp.Eflags:

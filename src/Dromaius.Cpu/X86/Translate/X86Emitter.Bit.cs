@@ -107,6 +107,8 @@ public sealed partial class X86Emitter
     {
         if (_flagsDead)
             return;
+        if (IsRotateOver)
+            MaterializeFlags();
         var bit = B.And(W.D, B.Shr(wide, value, position), B.Const(1));
         if (HasCarries)
         {
@@ -120,7 +122,7 @@ public sealed partial class X86Emitter
         {
             var w = (W)(_ccOp & 3);
             var difference = (CcOp)(_ccOp & ~3) == CcOp.Cmp ? B.Sub(Wide(w), FlagDst, FlagSrc)
-                : IsOver ? FlagSrc2
+                : IsCountOver ? FlagSrc2
                 : Val.None;
             var dst = difference.IsNone ? _flagDst : difference;
             SetFlags(CcOp.Sar, w, difference, bit);

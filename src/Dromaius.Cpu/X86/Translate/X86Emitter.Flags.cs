@@ -158,11 +158,11 @@ public sealed partial class X86Emitter
         if (!_pending)
             return;
         // INC and DEC left out the carry that they keep: it follows from the record before them.
-        if ((CcOp)(_ccOp & ~3) is CcOp.Inc or CcOp.Dec)
+        if ((CcOp)(_ccOp & ~3) is CcOp.Inc or CcOp.Dec && _flagSrc.IsNone)
         {
             if (_storedOp < (int)CcOp.Adc)
             {
-                SetFlagsOver(_ccOp - (int)CcOp.Inc + (int)CcOp.IncOver, _flagDst, _storedOp);
+                SetFlagsOver(_ccOp - (int)CcOp.Inc + (int)CcOp.IncOver, _flagDst, BeforeCount(_storedOp));
                 return;
             }
 
@@ -232,10 +232,13 @@ public sealed partial class X86Emitter
     }
 
     /// <summary>The record is that of an INC or DEC upon another.</summary>
-    private bool IsOver => _ccOp is >= (int)CcOp.IncOver and < (int)CcOp.Adc;
+    private bool IsCountOver => _ccOp is >= (int)CcOp.IncOver and < (int)CcOp.Adc;
+
+    /// <summary>The record is that of a ROL or ROR upon another.</summary>
+    private bool IsRotateOver => _ccOp is >= (int)CcOp.RolOver and < (int)CcOp.Carries;
 
     /// <summary>What CcOp holds.</summary>
-    private Val RecordOp => _ccOp < 0 || IsOver ? CcOpGlobal : B.Const(_ccOp);
+    private Val RecordOp => _ccOp < 0 || IsCountOver || IsRotateOver ? CcOpGlobal : B.Const(_ccOp);
 
     private bool HasCarries => _ccOp is AnyCarries or >= (int)CcOp.Carries;
 
@@ -291,6 +294,10 @@ public sealed partial class X86Emitter
             case CcOp.IncOver:
             case CcOp.DecOver:
                 return B.Call(SystemHelpers.ComputeCarry, CcOpGlobal, CcDstGlobal, CcSrcGlobal, CcSrc2Global);
+            case CcOp.RolOver:
+                return B.And(W.D, FlagSrc2, B.Const(1));
+            case CcOp.RorOver:
+                return B.Extract(FlagSrc2, Bits(w) - 1, 1);
             case CcOp.Shl:
                 return B.Extract(FlagSrc, Bits(w) - 1, 1);
             case CcOp.Sar:
@@ -328,7 +335,7 @@ public sealed partial class X86Emitter
             return new FlagTest(Cond.Ne, W.D, _carry, B.Const(0));
         if (HasCarries && condition is Below or Overflow)
             return new FlagTest(Cond.Ne, W.D, condition == Below ? FlagDst : FlagSrc2, B.Const(0));
-        if (_ccOp < 0 || (HasCarries && condition is BelowEqual or Less or LessEqual))
+        if (_ccOp < 0 || (IsRotateOver && condition is not (Below or Overflow)) || (HasCarries && condition is BelowEqual or Less or LessEqual))
             MaterializeFlags();
         var w = (W)(_ccOp & 3);
         FlagTest? test = (CcOp)(_ccOp & ~3) switch
@@ -342,6 +349,7 @@ public sealed partial class X86Emitter
             CcOp.Add => AddCondition(condition, w),
             CcOp.Inc => IncCondition(condition, w, FlagDst),
             CcOp.Dec => DecCondition(condition, w, FlagDst),
+            CcOp.RolOver or CcOp.RorOver when condition == Overflow => new FlagTest(Cond.Ne, W.D, RotateOverflow(), B.Const(0)),
             CcOp.IncOver => IncCondition(condition, w, FlagSrc2) ?? ResultCondition(condition, w, FlagSrc2),
             CcOp.DecOver => DecCondition(condition, w, FlagSrc2) ?? ResultCondition(condition, w, FlagSrc2),
             CcOp.Mul when condition == Overflow => new FlagTest(Cond.Ne, w, FlagSrc, B.Const(0)),
@@ -508,6 +516,14 @@ public sealed partial class X86Emitter
         LessEqual => new FlagTest(Cond.SLe, w, B.Add(Wide(w), result, B.Const(1)), B.Const(1)),
         _ => null,
     };
+
+    /// <summary>OF after a rotate: whether the bits that it brought together differ.</summary>
+    private Val RotateOverflow()
+    {
+        var top = Bits((W)(_ccOp & 3)) - 1;
+        return B.Xor(W.D, B.Extract(FlagSrc2, top, 1),
+            _ccOp < (int)CcOp.RorOver ? B.And(W.D, FlagSrc2, B.Const(1)) : B.Extract(FlagSrc2, top - 1, 1));
+    }
 
     private FlagTest Never => new(Cond.Ne, W.D, B.Const(0), B.Const(0));
 

@@ -199,8 +199,8 @@ public sealed partial class X86Emitter
         var wide = Wide(w);
         // The counter of a long addition: its carry goes on behind it.
         var counts = HasCarries || !_carry.IsNone;
-        var over = !_flagsDead && !counts && (IsOver || ExpectIncrement()) && !_deferFlags;
-        var carry = _flagsDead || over || (_deferFlags && !counts) ? Val.None : CarryFlag();
+        var over = !_flagsDead && !counts && (IsCountOver || ExpectCount()) && !_deferFlags;
+        var carry = _flagsDead || over || (_deferFlags && !counts && !IsRotateOver) ? Val.None : CarryFlag();
         Val result;
         if (IsLockedMemory)
         {
@@ -218,40 +218,10 @@ public sealed partial class X86Emitter
             SetFlags(delta > 0 ? CcOp.CarriesInc : CcOp.CarriesDec, w, carry, result, overflow);
         }
         else if (over)
-            SetFlagsOver((int)(delta > 0 ? CcOp.IncOver : CcOp.DecOver) + (int)w, result, _ccOp);
+            SetFlagsOver((int)(delta > 0 ? CcOp.IncOver : CcOp.DecOver) + (int)w, result, BeforeCount(_ccOp));
         else
             SetFlags(delta > 0 ? CcOp.Inc : CcOp.Dec, w, result, carry);
         StoreResultRegister(result);
-    }
-
-    /// <summary>
-    /// Before <see cref="SetFlagsOver"/>: flags of unknown origin become such as it can stand upon. Places a label: call before other
-    /// temporaries exist.
-    /// </summary>
-    private bool ExpectIncrement()
-    {
-        if (_ccOp != Unknown)
-            return false;
-        var back = B.NewLabel();
-        B.BrCond(Cond.UGe, W.D, CcOpGlobal, B.Const((int)CcOp.Adc), NewCold(ColdKind.MaterializeFlags, back));
-        PlaceLabel(back);
-        return true;
-    }
-
-    /// <summary>The flags of an INC or DEC, with the carry left where it is: hardly anybody asks for it.</summary>
-    /// <param name="op">One of <see cref="CcOp.IncOver"/> or <see cref="CcOp.DecOver"/>.</param>
-    /// <param name="result">What the flags but the carry come from.</param>
-    /// <param name="stored">The record that is stored.</param>
-    private void SetFlagsOver(int op, Val result, int stored)
-    {
-        var before = stored is >= 0 and < (int)CcOp.IncOver ? B.Const(stored)
-            : stored >= 0 ? B.Shr(W.Q, CcOpGlobal, B.Const(32))
-            : B.Select(Cond.UGe, W.D, CcOpGlobal, B.Const((int)CcOp.IncOver), B.Shr(W.Q, CcOpGlobal, B.Const(32)), CcOpGlobal);
-        ForgetFlagOperands();
-        B.Set(CcOpGlobal, B.Or(W.Q, B.Shl(W.Q, before, B.Const(32)), B.Const(op)));
-        B.Set(CcSrc2Global, result);
-        _flagSrc2 = result;
-        (_ccOp, _storedOp, _pending) = (op, Unknown, false);
     }
 
     private void Not()

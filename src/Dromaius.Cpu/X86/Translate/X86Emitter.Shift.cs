@@ -131,6 +131,7 @@ public sealed partial class X86Emitter
         var w = OperandWidth(0);
         var wide = Wide(w);
         var constant = HasConstantCount(out var count, w);
+        var over = constant && count != 0 && !_flagsDead && ExpectRotate();
         var a = LoadOperand(0, w);
         if (constant && count == 0)
         {
@@ -148,7 +149,9 @@ public sealed partial class X86Emitter
         var amount = constant ? B.Const(count) : MaskedCount(w);
         var result = left ? B.Rol(wide, pattern, amount) : B.Ror(wide, pattern, amount);
         StoreResultMemory(w, result);
-        if (!_flagsDead)
+        if (over)
+            SetFlagsOver((int)(left ? CcOp.RolOver : CcOp.RorOver) + (int)w, result, BeforeRotate());
+        else if (!_flagsDead)
             SetRotateFlags(w, left, result, constant ? Val.None : amount);
         StoreResultRegister(result);
     }
