@@ -303,6 +303,7 @@ public sealed unsafe partial class X86Cpu : IEngineClient, ICodeFetcher
         _builder.Reset();
         _translator.LinksPages = _engine!.LinksPages;
         _translator.IsNative = _engine.IsNative;
+        _translator.LikelyFlags = (CcOp)State->CcOp;
         var block = _translator.Translate(_builder, this, State->Rip, State->CodeBase, (Mode)State->Mode, maxInstructions);
         if (GuestLog.Has(TranslationItems))
             LogTranslated(block.Length);

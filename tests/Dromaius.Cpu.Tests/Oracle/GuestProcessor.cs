@@ -74,6 +74,8 @@ internal sealed unsafe class GuestProcessor : ICodeFetcher, IDisposable
                 || _translator.TranslateTrace(_builder, this, loop, ref loops, s->CodeBase, (Mode)s->Mode).Instructions == 0)
             {
                 _builder.Reset();
+                // Right and wrong in turn.
+                _translator.LikelyFlags = (_runs & 2) != 0 ? (CcOp)s->CcOp : CcOp.Sub + (uint)(_runs >> 2 & 3);
                 _ = _translator.Translate(_builder, this, s->Rip, s->CodeBase, (Mode)s->Mode, blockLength);
             }
             else

@@ -19,6 +19,9 @@ public sealed class SequenceTests
     private static readonly Code[] Carries = [.. Integer.Where(static c => c.Mnemonic() is Mnemonic.Add or Mnemonic.Adc or Mnemonic.Sub
         or Mnemonic.Sbb or Mnemonic.Adcx or Mnemonic.Adox or Mnemonic.Mulx or Mnemonic.Neg or Mnemonic.Inc or Mnemonic.Lea or Mnemonic.Setb
         or Mnemonic.Cmp or Mnemonic.Bt or Mnemonic.Sete)];
+    private static readonly Code[] Branches = [.. Integer.Where(static c => c.IsJccShortOrNear() || c.Mnemonic() is Mnemonic.Cmp or Mnemonic.Test
+        or Mnemonic.Add or Mnemonic.Sub or Mnemonic.Inc or Mnemonic.Dec or Mnemonic.Bt or Mnemonic.Rol or Mnemonic.Ror or Mnemonic.Sbb
+        or Mnemonic.Setb or Mnemonic.Seta or Mnemonic.Cmovg or Mnemonic.Jrcxz or Mnemonic.Lea)];
     private static readonly Code[] Fpu = [.. InstructionForms.All().Where(IsUsableFpu)];
 
     [Fact]
@@ -137,11 +140,12 @@ public sealed class SequenceTests
         var program = new Program([], []);
         var rip = MachineState.SequenceBase;
         var wanted = random.Next(2, MaxLength);
-        var (family, share) = random.Next(5) switch
+        var (family, share) = random.Next(6) switch
         {
             0 => (Vector, 3),
             1 => (Fpu, 8),
             2 => (Carries, 6),
+            3 => (Branches, 6),
             _ => (Integer, 2),
         };
         var defined = ~0UL;

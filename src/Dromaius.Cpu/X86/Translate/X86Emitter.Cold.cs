@@ -1,4 +1,5 @@
 using Dromaius.Jit.Ir;
+using Iced.Intel;
 
 namespace Dromaius.Cpu.X86;
 
@@ -33,6 +34,9 @@ public sealed partial class X86Emitter
 
         /// <summary>Makes the flags a record of <see cref="CcOp.Carries"/> and goes back.</summary>
         SplitFlags,
+
+        /// <summary>The flags come from something else than was expected: the branch (condition in Size) once more.</summary>
+        OtherFlags,
 
         /// <summary>The block reaches beyond the limit of CS.</summary>
         CodeLimit,
@@ -128,6 +132,9 @@ public sealed partial class X86Emitter
                     var (carry, others, overflow) = SplitFlags();
                     StoreFlags((int)CcOp.Carries, carry, others, overflow);
                     B.Br(path.Back);
+                    break;
+                case ColdKind.OtherFlags:
+                    BranchOnOtherFlags((ConditionCode)path.Size);
                     break;
                 default:
                     B.SetPc(Rip);

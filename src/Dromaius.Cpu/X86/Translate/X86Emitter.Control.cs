@@ -63,8 +63,42 @@ public sealed partial class X86Emitter
 
     private void BranchIf(ConditionCode condition)
     {
+        if (_ccOp == Unknown && _turn == Turn.None)
+            ExpectLikelyFlags(condition);
         var test = Condition(condition);
         BranchIf(test);
+    }
+
+    /// <summary>What the flags come from at the block's begin when it is translated; none: <see cref="CcOp.Eflags"/>.</summary>
+    internal CcOp LikelyFlags { private get; set; }
+
+    /// <summary>
+    /// A branch on flags that another block has set: they are taken for what they come from now, and a copy of the branch on a cold path
+    /// is for all others.
+    /// </summary>
+    private void ExpectLikelyFlags(ConditionCode condition)
+    {
+        if (LikelyFlags is CcOp.Eflags or >= CcOp.IncOver)
+            return;
+        for (var i = 0; i < _index; i++)
+        {
+            if (InstructionFacts.MayWrite(_instructions[i]) != 0)
+                return;
+        }
+
+        B.BrCond(Cond.Ne, W.D, CcOpGlobal, B.Const((int)LikelyFlags), NewCold(ColdKind.OtherFlags, -1, size: (int)condition));
+        _ccOp = _storedOp = (int)LikelyFlags;
+    }
+
+    private void BranchOnOtherFlags(ConditionCode condition)
+    {
+        EmitMaterialize();
+        var test = Condition(condition);
+        var taken = B.NewLabel();
+        B.BrCond(test.Cond, test.Width, test.A, test.B, taken);
+        ExitTo(NextRip, 2);
+        PlaceLabel(taken);
+        ExitTo(Insn.NearBranchTarget, 3);
     }
 
     /// <summary>The end of a block: a pending flag record is stored on the paths that lead to where it is wanted.</summary>

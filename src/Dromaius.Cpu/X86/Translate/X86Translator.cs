@@ -36,6 +36,9 @@ public sealed partial class X86Translator
         set => _emitter.LinksPages = value;
     }
 
+    /// <summary>What the flags come from now, where a block is about to run: most likely it will be that again.</summary>
+    public CcOp LikelyFlags { get; set; }
+
     /// <summary>Units go to the native back end: x87 instructions may become its own operations.</summary>
     public bool IsNative { get; set; }
 
@@ -49,6 +52,7 @@ public sealed partial class X86Translator
         var is64 = (mode & Mode.Code64) != 0;
         var linear = is64 ? rip : (uint)(codeBase + rip);
         _emitter.Begin(b, mode, rip, codeBase, _instructions);
+        _emitter.LikelyFlags = maxInsns > 1 ? LikelyFlags : CcOp.Eflags;
         b.HasFlatCode = is64;
         _emitter.InlinesFpu = IsNative && maxInsns > 1;
         if (_window.Open(fetch, linear, maxInsns * CodeWindow.MaxInstruction) == 0)
