@@ -63,6 +63,8 @@ public sealed class HumanMonitorTests : IDisposable
         Assert.Contains("0000000000001000: 0x55667788 0x11223344\r\n", _terminal.Type("xp /2xw 0x1000\n"));
         Assert.Contains("0000000000001000: 0x1122334455667788\r\n", _terminal.Type("x/1gx 0x1000\n"));
         Assert.Contains("0000000000001000: 0x88 0x77", _terminal.Type("xp/2xb 0x800+0x800\n"));
+        Assert.Contains("0000000000001000: '\\x88' 'w' 'f' 'U' 'D' '3' '\"' '\\x11'\r\n0000000000001008: '\\x00'", _terminal.Type("xp /9bc 0x1000\n"));
+        Assert.Contains("0000000000001000: 012531473610 02110431504\r\n", _terminal.Type("xp /2wo 0x1000\n"));
         Assert.Contains("Cannot access memory", _terminal.Type("xp 0x10000000\n"));
     }
 

@@ -132,27 +132,24 @@ internal sealed class HmpArguments
                 digits = Math.Min((digits * 10) + (line[at] - '0'), 1 << 20);
             if (digits > 0)
                 count = digits;
-            var sized = false;
             for (; at < line.Length && !char.IsWhiteSpace(line[at]); at++)
             {
                 switch (line[at])
                 {
                     case 'o' or 'd' or 'u' or 'x' or 'i' or 'c':
                         letter = line[at];
-                        if (letter == 'c' && !sized)
-                            size = 1;
                         break;
                     case 'b':
-                        (size, sized) = (1, true);
+                        size = 1;
                         break;
                     case 'h':
-                        (size, sized) = (2, true);
+                        size = 2;
                         break;
                     case 'w':
-                        (size, sized) = (4, true);
+                        size = 4;
                         break;
                     case 'g' or 'L':
-                        (size, sized) = (8, true);
+                        size = 8;
                         break;
                     default:
                         throw new MonitorSyntaxException($"invalid char in format: '{line[at]}'");

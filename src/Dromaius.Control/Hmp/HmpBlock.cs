@@ -2,6 +2,7 @@ using System.Text;
 using Dromaius.Block;
 using Dromaius.Block.Graph;
 using Dromaius.Block.Qcow2;
+using Dromaius.Control.Qmp;
 
 namespace Dromaius.Control.Hmp;
 
@@ -32,13 +33,13 @@ internal static class HmpBlock
                 continue;
             if (text.Length > 0)
                 text.Append('\n');
-            Append(text, backend, verbose);
+            Append(text, machine, backend, verbose);
         }
 
         return text.Length == 0 && device != null ? $"Error: Device '{device}' not found\n" : text.ToString();
     }
 
-    private static void Append(StringBuilder text, BlockBackend backend, bool verbose)
+    private static void Append(StringBuilder text, IMachineControl machine, BlockBackend backend, bool verbose)
     {
         text.Append(backend.Id);
         if (backend.Node is { } node)
@@ -48,8 +49,8 @@ internal static class HmpBlock
         }
         else
             text.Append(": [not inserted]\n");
-        if (backend.DeviceName is { Length: > 0 } deviceName)
-            text.Append($"    Attached to:      {deviceName}\n");
+        if (BlockCommands.QdevOf(machine, backend) is { } device)
+            text.Append($"    Attached to:      {device}\n");
         if (backend.IsRemovable)
             text.Append($"    Removable device: {(backend.IsTrayLocked ? "" : "not ")}locked, tray {(backend.IsTrayOpen ? "open" : "closed")}\n");
 

@@ -89,7 +89,10 @@ internal sealed class HmpMemory(IMachineControl machine, HmpCommands monitor)
         if (letter == 'i')
             return Disassembly.Show(count, address, machine.CodeBits(monitor.CurrentCpu), (at, bytes) => Read(at, bytes, physical));
         var text = new StringBuilder();
-        var perLine = letter == 'c' && size == 1 ? 8 : Math.Max(1, 16 / size);
+        var bytesPerLine = size == 1 ? 8 : 16;
+        if (letter == 'c')
+            (count, size) = (count * size, 1); // one by one, as many as the items have bytes
+        var perLine = bytesPerLine / size;
         Span<byte> item = stackalloc byte[8];
         for (var i = 0; i < count; i++)
         {
@@ -118,7 +121,7 @@ internal sealed class HmpMemory(IMachineControl machine, HmpCommands monitor)
         };
         return letter switch
         {
-            'o' => "0" + Convert.ToString((long)value, 8).PadLeft(((8 * size) + 2) / 3 - 1, '0'),
+            'o' => (value == 0 ? "0" : "0" + Convert.ToString((long)value, 8)).PadLeft(((8 * size) + 2) / 3),
             'd' => ((long)value).ToString(CultureInfo.InvariantCulture).PadLeft(digits),
             'u' => value.ToString(CultureInfo.InvariantCulture).PadLeft(digits),
             'c' => Character(value),

@@ -298,7 +298,7 @@ internal sealed class BlockCommands
             item["io-status"] = b.StoppedBy switch { BlockError.None => "ok", BlockError.NoSpace => "nospace", _ => "failed" };
         item["locked"] = b.IsTrayLocked;
         item["removable"] = b.IsRemovable;
-        if (QdevOf(b) is { } qdev)
+        if (QdevOf(_machine, b) is { } qdev)
             item["qdev"] = qdev;
         if (b.HasTray)
             item["tray_open"] = b.IsTrayOpen;
@@ -335,11 +335,12 @@ internal sealed class BlockCommands
     /// <summary>The id of a drive; one on a node of <c>-blockdev</c> has none.</summary>
     private string NameOf(BlockBackend backend) => _machine.Blocks?.FindBackend(backend.Id) == backend ? backend.Id : "";
 
-    private string? QdevOf(BlockBackend backend)
+    /// <summary>The object of the device that a drive is attached to.</summary>
+    internal static string? QdevOf(IMachineControl machine, BlockBackend backend)
     {
         if (backend.DeviceName is not { Length: > 0 } name)
             return null;
-        if (name.StartsWith('/') || _machine.Devices.FirstOrDefault(d => d.Id == name) is not { } device)
+        if (name.StartsWith('/') || machine.Devices.FirstOrDefault(d => d.Id == name) is not { } device)
             return name;
         return $"/machine/peripheral/{name}" + (device.TypeName.StartsWith("virtio-blk", StringComparison.Ordinal) ? VirtioPart : "");
     }
@@ -381,7 +382,7 @@ internal sealed class BlockCommands
     {
         var s = b.Statistics;
         var item = new JsonObject { ["device"] = NameOf(b) };
-        if (QdevOf(b) is { } qdev)
+        if (QdevOf(_machine, b) is { } qdev)
             item["qdev"] = qdev;
         if (b.Node?.NodeName is { } name)
             item["node-name"] = name;
