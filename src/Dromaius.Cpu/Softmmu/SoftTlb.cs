@@ -443,27 +443,29 @@ public sealed unsafe class SoftTlb : IDisposable
         (_code[mode][CodeIndex(address)].Physical & PageMask) | (address & ~PageMask);
 
     /// <summary>
-    /// Host memory behind an access of up to 32 bytes that may run over a page's end: where it begins, and where what is behind
-    /// the first <paramref name="length"/> bytes does. False: a fault, a device or a watched page.
+    /// Copies up to 32 bytes, which may run over a page's end, between guest memory and <paramref name="data"/>. False, with nothing
+    /// copied: a fault, a device or a watched page.
     /// </summary>
-    private bool TryPlain(ulong address, int size, bool write, int mode, out byte* first, out byte* second, out int length)
+    private bool TryCopy(ulong address, int size, bool write, int mode, byte* data)
     {
-        second = null;
-        length = Math.Min(size, (int)(0x1000 - (address & 0xFFF)));
-        return TryHost(address, write, mode, out first, out _)
-            && (length == size || TryHost(Next(address, length), write, mode, out second, out _));
+        var length = Math.Min(size, (int)(0x1000 - (address & 0xFFF)));
+        byte* second = null;
+        if (!TryHost(address, write, mode, out var first, out _)
+            || (length < size && !TryHost(Next(address, length), write, mode, out second, out _)))
+            return false;
+        Copy(first, data, length, write);
+        Copy(second, data + length, size - length, write);
+        return true;
+
+        static void Copy(byte* memory, byte* data, int length, bool write) =>
+            Unsafe.CopyBlockUnaligned(write ? memory : data, write ? data : memory, (uint)length);
     }
 
     /// <summary>Loads a vector. False: a fault.</summary>
     public bool TryLoadVector(ulong address, int size, int mode, ulong* to)
     {
-        if (TryPlain(address, size, false, mode, out var first, out var second, out var length))
-        {
-            Unsafe.CopyBlockUnaligned(to, first, (uint)length);
-            Unsafe.CopyBlockUnaligned((byte*)to + length, second, (uint)(size - length));
+        if (TryCopy(address, size, false, mode, (byte*)to))
             return true;
-        }
-
         // Nothing is read from a device before both pages have answered.
         if (!TryProbe(address, size, false, mode))
             return false;
@@ -479,13 +481,8 @@ public sealed unsafe class SoftTlb : IDisposable
     /// <summary>Stores a vector. False: a fault, or a unit that must be left first.</summary>
     public bool TryStoreVector(ulong address, int size, int mode, ulong* from)
     {
-        if (TryPlain(address, size, true, mode, out var first, out var second, out var length))
-        {
-            Unsafe.CopyBlockUnaligned(first, from, (uint)length);
-            Unsafe.CopyBlockUnaligned(second, (byte*)from + length, (uint)(size - length));
+        if (TryCopy(address, size, true, mode, (byte*)from))
             return true;
-        }
-
         if (!TryProbe(address, size, true, mode))
             return false;
         for (var at = 0; at < size; at += 8)
@@ -504,11 +501,9 @@ public sealed unsafe class SoftTlb : IDisposable
         value = 0;
         if ((address & 0xFFF) + (ulong)size > 0x1000)
         {
-            if (TryPlain(address, size, false, mode, out var first, out var second, out var length))
+            var bytes = 0UL;
+            if (TryCopy(address, size, false, mode, (byte*)&bytes))
             {
-                var bytes = 0UL;
-                Unsafe.CopyBlockUnaligned(&bytes, first, (uint)length);
-                Unsafe.CopyBlockUnaligned((byte*)&bytes + length, second, (uint)(size - length));
                 value = bytes;
                 return true;
             }
@@ -554,13 +549,8 @@ public sealed unsafe class SoftTlb : IDisposable
     {
         if ((address & 0xFFF) + (ulong)size > 0x1000)
         {
-            if (TryPlain(address, size, true, mode, out var host1, out var host2, out var length))
-            {
-                Unsafe.CopyBlockUnaligned(host1, &value, (uint)length);
-                Unsafe.CopyBlockUnaligned(host2, (byte*)&value + length, (uint)(size - length));
+            if (TryCopy(address, size, true, mode, (byte*)&value))
                 return true;
-            }
-
             if (Find(Next(address, size - 1) & PageMask, true, mode) == null || Find(address, true, mode) == null)
                 return false;
             var first = (int)(0x1000 - (address & 0xFFF));
