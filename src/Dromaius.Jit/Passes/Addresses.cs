@@ -139,7 +139,8 @@ public sealed class Addresses
             return;
         for (var end = false; begin < insns.Length && !end; begin++)
         {
-            end = (IrInfo.Of(insns[begin].Op) & OpTraits.EndsPath) != 0;
+            end = (IrInfo.Of(insns[begin].Op) & OpTraits.EndsPath) != 0
+                || (begin + 1 < insns.Length && insns[begin + 1].Op is IrOp.Label or IrOp.LoopHead);
             insns[begin] = new IrInsn { Op = IrOp.Nop };
         }
     }
