@@ -142,7 +142,7 @@ internal sealed unsafe partial class X64Compiler
     {
         var cold = NewCold(ColdKind.SideExit);
         (cold.Op, cold.Jump, cold.Pc, cold.Slot, cold.Dirty) = (exit.Op, (nint)jump, exit.Imm, slot, dirty.._dirty.Count);
-        (cold.Address, cold.Checks) = (Reg.None, exit.Op == IrOp.ExitIf && exit.Extra == IrInsn.CheckExit);
+        (cold.Address, cold.Checks) = (Reg.None, exit.Extra == IrInsn.CheckExit);
         return cold;
     }
 

@@ -139,7 +139,7 @@ internal sealed class FlagLookahead(InstructionFacts facts)
                     continue;
                 }
 
-                if (turns[i] != Turn.None && sides[i])
+                if (sides[i])
                     live = InstructionFacts.Arithmetic;
                 forNextOnly = live == 0;
                 forBranchesOnly = forNextOnly || (forBranchesOnly && !sides[i]);

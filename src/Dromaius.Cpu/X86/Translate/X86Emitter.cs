@@ -34,6 +34,7 @@ public sealed partial class X86Emitter
         _instructions = instructions;
         _coldCount = 0;
         Ended = false;
+        LikelyFlags = CcOp.Eflags;
         BeginFpu();
         ForgetFlags();
     }
