@@ -54,6 +54,64 @@ public sealed class HostileImageTests : IDisposable
             Try(format, good, i);
     }
 
+    /// <summary>Tables that point far behind the end: a repair neither grows the file without bound, nor takes for ever.</summary>
+    [Theory]
+    [InlineData("refcount table", 0, 1L << 36)]
+    [InlineData("refcount table", 0, 1L << 50)]
+    [InlineData("refcount table", 1, 1L << 30)]
+    [InlineData("refcount table", 1, 1L << 50)]
+    [InlineData("refcount table", 1, 1L << 62)]
+    [InlineData("refcount table", 1, long.MinValue)]
+    [InlineData("refcount tables", 1, 1L << 34)]
+    [InlineData("L1 table", 0, 1L << 50)]
+    [InlineData("L1 table", 0, (1L << 55) | long.MinValue)]
+    [InlineData("L2 table", 1, 1L << 50)]
+    [InlineData("L2 table", 1, (1L << 50) | (1L << 62))]
+    [InlineData("L2 table", 1, (1L << 50) | long.MinValue)]
+    public void RepairsOfFarPointersAreBounded(string table, int index, long value)
+    {
+        var path = _folder["far.qcow2"];
+        File.WriteAllBytes(path, MakeImage("qcow2", ""));
+        using (var file = File.Open(path, FileMode.Open))
+        {
+            var at = ReadAt(file, table.StartsWith("refcount", StringComparison.Ordinal) ? 48 : 40);
+            if (table == "L2 table")
+                at = ReadAt(file, at) & 0x00FFFFFFFFFFFE00;
+            // Several entries, each further away than the one before.
+            for (var i = index; i < (table == "refcount tables" ? 8000 : index + 1); i++)
+            {
+                var bytes = new byte[8];
+                System.Buffers.Binary.BinaryPrimitives.WriteInt64BigEndian(bytes, table == "refcount tables" ? i * value : value);
+                file.Position = at + i * 8;
+                file.Write(bytes);
+            }
+        }
+
+        var clock = Stopwatch.StartNew();
+        using (var node = ImageOpener.Open(path, OpenFlags.Tool with { ForCheck = true }, "qcow2"))
+        {
+            _ = ((ICheckable)node).Check(Qcow2Repair.All);
+            var again = ((ICheckable)node).Check(Qcow2Repair.None);
+            if (table.StartsWith("refcount", StringComparison.Ordinal))
+                Assert.Equal((0, 0), (again.Corruptions, again.Leaks));
+        }
+
+        Assert.True(new FileInfo(path).Length < 1L << 41, "The file grew without bound");
+        using (var node = ImageOpener.Open(path, OpenFlags.Tool with { ReadOnly = true }, "qcow2"))
+            Assert.True(node.AllocatedSize < 64 << 20, "The file takes much storage");
+        Assert.True(clock.Elapsed < TimeSpan.FromMinutes(5), "The repair did not end");
+        if (QemuTools.Available && table.StartsWith("refcount", StringComparison.Ordinal))
+            QemuTools.Check(path);
+    }
+
+    private static long ReadAt(Stream file, long at)
+    {
+        var bytes = new byte[8];
+        file.Position = at;
+        file.ReadExactly(bytes);
+        return System.Buffers.Binary.BinaryPrimitives.ReadInt64BigEndian(bytes);
+    }
+
     /// <summary>One case: the seed says what is damaged and what is done then.</summary>
     private void Try(string format, byte[] good, int seed)
     {

@@ -241,6 +241,7 @@ public sealed class Qcow2Tests : IDisposable
         using (var file = File.OpenWrite(path))
         {
             // A leaked cluster, and one that is in use but not counted.
+            file.SetLength(61 << 16);
             file.Position = 0x20000 + 2 * 60;
             file.Write([0, 1]);
             file.Position = 0x20000 + 2 * 6;

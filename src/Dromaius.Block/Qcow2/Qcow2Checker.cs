@@ -19,6 +19,10 @@ public sealed class CheckResult
     public long CheckErrors { get; set; }
     public long CorruptionsFixed { get; set; }
     public long LeaksFixed { get; set; }
+
+
+    /// <summary>Why the check came to no end, or none.</summary>
+    public BlockError Failure { get; set; }
     public long ImageEndOffset { get; set; }
     public long TotalClusters { get; set; }
     public long AllocatedClusters { get; set; }
@@ -40,8 +44,15 @@ public sealed class CheckResult
 public sealed class Qcow2Checker(Qcow2Node node)
 {
     private const int PageBits = 12;
+
+    /// <summary>Bits that a standard cluster's entry and an L1 entry keep free (qcow2 specification, "Cluster mapping").</summary>
+    private const ulong ReservedEntryBits = 0x3F000000000001FE, ReservedTableBits = 0x7F000000000001FF, ReservedBlockBits = 0x1FF;
+
+    /// <summary>A refcount block behind the end of the file may be brought inside over so many bytes: entries can be anything.</summary>
+    private const long MaxGrowth = 1L << 40;
     private readonly Dictionary<long, uint[]> _found = [];
     private readonly CheckResult _result = new();
+    private readonly long _oldEnd = node.FileEnd;
     private long _highest = -1;
     private bool _rebuild;
 
@@ -50,6 +61,53 @@ public sealed class Qcow2Checker(Qcow2Node node)
     private CheckResult Run(Qcow2Repair repair, Qcow2Header header, Refcounts refcounts, ulong[] l1)
     {
         _result.TotalClusters = (header.Size + header.ClusterSize - 1) >> header.ClusterBits;
+        CountAll(header, refcounts, l1, repair);
+        // First a look at everything: whether counts can be mended one by one shows only then.
+        var counted = (_result.Corruptions, _result.Leaks, _result.CheckErrors);
+        Compare(header, refcounts, Qcow2Repair.None);
+        if (_rebuild && (repair & Qcow2Repair.Errors) != 0)
+        {
+            Rebuild(header, repair);
+            return _result;
+        }
+
+        if (repair != Qcow2Repair.None)
+        {
+            if (_rebuild)
+            {
+                _result.Say("ERROR need to rebuild refcount structures");
+                _result.Failure = BlockError.Io;
+                return _result;
+            }
+
+            if (_result.Leaks != 0 || _result.Corruptions != 0)
+            {
+                (_result.Corruptions, _result.Leaks, _result.CheckErrors) = counted;
+                Compare(header, refcounts, repair);
+            }
+        }
+
+        CheckFlags(header, refcounts, l1, repair);
+        if ((repair & Qcow2Repair.Errors) != 0 && _result.Corruptions == 0 && _result.CheckErrors == 0)
+            node.ClearCorrupt();
+        return _result;
+    }
+
+    /// <summary>The check after new counts were made: the old table and blocks are leaked, and freed.</summary>
+    private CheckResult Recheck(Qcow2Repair repair) => node.WithMetadata((header, refcounts, l1) =>
+    {
+        CountAll(header, refcounts, l1, Qcow2Repair.None);
+        Compare(header, refcounts, repair | Qcow2Repair.Leaks);
+        if (_rebuild)
+            _result.Say("ERROR rebuilt refcount structure is still broken");
+        _result.LeaksFixed = 0;
+        CheckFlags(header, refcounts, l1, repair);
+        return _result;
+    });
+
+    /// <summary>Counts the references to every cluster.</summary>
+    private void CountAll(Qcow2Header header, Refcounts refcounts, ulong[] l1, Qcow2Repair repair)
+    {
         Count(0, header.ClusterSize, header);
         CountL1(l1, header.L1Offset, header, isActive: true);
         foreach (var snapshot in node.Snapshots)
@@ -61,17 +119,6 @@ public sealed class Qcow2Checker(Qcow2Node node)
             Count(BinaryPrimitives.ReadInt64BigEndian(encryption), BinaryPrimitives.ReadInt64BigEndian(encryption.AsSpan(8)), header);
         Count(header.RefcountTableOffset, (long)header.RefcountTableClusters << header.ClusterBits, header);
         CountRefcountBlocks(header, refcounts, repair);
-        Compare(header, refcounts, repair);
-        if (_rebuild && (repair & Qcow2Repair.Errors) != 0)
-        {
-            Rebuild(header);
-            return _result;
-        }
-
-        CheckFlags(header, refcounts, l1, repair);
-        if ((repair & Qcow2Repair.Errors) != 0 && _result.Corruptions == 0 && _result.CheckErrors == 0)
-            node.ClearCorrupt();
-        return _result;
     }
 
     private void Count(long offset, long length, Qcow2Header header)
@@ -115,6 +162,8 @@ public sealed class Qcow2Checker(Qcow2Node node)
         for (var i = 0; i < l1.Length; i++)
         {
             var l2Offset = (long)(l1[i] & Qcow2Node.TableOffsetMask);
+            if ((l1[i] & ReservedTableBits) != 0)
+                Error($"ERROR found L1 entry with reserved bits set: {l1[i]:x}");
             if (l2Offset == 0)
                 continue;
             if ((l2Offset & (header.ClusterSize - 1)) != 0)
@@ -129,6 +178,8 @@ public sealed class Qcow2Checker(Qcow2Node node)
                 continue;
             _ = node.VisitL2(l2Offset, (_, entry, kind) =>
             {
+                if (kind != ClusterKind.Compressed && (entry & ReservedEntryBits) != 0)
+                    Error($"ERROR found l2 entry with reserved bits set: {entry:x}");
                 CountEntry(entry, kind, header, isActive, ref next);
                 return null;
             });
@@ -210,7 +261,14 @@ public sealed class Qcow2Checker(Qcow2Node node)
     {
         for (var i = 0; i < refcounts.Table.Count; i++)
         {
-            var offset = (long)(refcounts.Table[i] & Qcow2Node.TableOffsetMask);
+            if ((refcounts.Table[i] & ReservedBlockBits) != 0)
+            {
+                Error($"ERROR refcount table entry {i} has reserved bits set");
+                _rebuild = true;
+                continue;
+            }
+
+            var offset = (long)refcounts.Table[i];
             if (offset == 0)
                 continue;
             if ((offset & (header.ClusterSize - 1)) != 0)
@@ -220,7 +278,7 @@ public sealed class Qcow2Checker(Qcow2Node node)
                 continue;
             }
 
-            if (offset >= node.FileEnd && !BringInside(offset, i, header, repair))
+            if ((offset < 0 || offset >= node.FileEnd) && !BringInside(offset, i, header, repair))
                 continue;
 
             Count(offset, header.ClusterSize, header);
@@ -237,12 +295,16 @@ public sealed class Qcow2Checker(Qcow2Node node)
     {
         var fix = (repair & Qcow2Repair.Errors) != 0;
         _result.Say($"{(fix ? "Repairing" : "ERROR")} refcount block {index} is outside image");
-        if (fix)
+        if (!fix)
+            _result.Corruptions++;
+        else
         {
             try
             {
-                if (offset > long.MaxValue - header.ClusterSize)
+                if (offset < 0 || offset > long.MaxValue - header.ClusterSize)
                     throw new BlockException(BlockError.Invalid);
+                if (offset - _oldEnd > MaxGrowth)
+                    throw new BlockException(BlockError.TooBig);
                 node.File.Resize(offset + header.ClusterSize);
                 _result.CorruptionsFixed++;
                 return true;
@@ -250,46 +312,47 @@ public sealed class Qcow2Checker(Qcow2Node node)
             catch (BlockException e)
             {
                 _result.Say($"ERROR could not resize image: {e.Message}");
+                _result.Corruptions++;
+                _rebuild = true;
             }
         }
 
-        _result.Corruptions++;
-        _rebuild = true;
         return false;
     }
 
+    /// <summary>Compares the counts of every cluster that the file has, or that anything refers to.</summary>
     private void Compare(Qcow2Header header, Refcounts refcounts, Qcow2Repair repair)
     {
+        var clusters = Math.Max((node.FileEnd + header.ClusterSize - 1) >> header.ClusterBits, _highest + 1);
         var last = -1L;
-        for (var block = 0; block < refcounts.Table.Count; block++)
+        for (var start = 0L; start < clusters; start += refcounts.ClustersPerBlock)
         {
-            var offset = refcounts.Table[block] & Qcow2Node.TableOffsetMask;
-            var start = block * refcounts.ClustersPerBlock;
-            if (offset == 0 && start > _highest)
+            var end = Math.Min(start + refcounts.ClustersPerBlock, clusters);
+            if (!AnyFound(start, end) && refcounts.IsFree(start))
                 continue;
-            if (offset == 0 && !AnyFound(start, start + refcounts.ClustersPerBlock))
-                continue;
-            if (offset != 0 && ((long)offset >= node.FileEnd || ((long)offset & (header.ClusterSize - 1)) != 0))
-                continue;
-            for (var cluster = start; cluster < start + refcounts.ClustersPerBlock; cluster++)
+            for (var cluster = start; cluster < end; cluster++)
             {
-                var count = refcounts.Get(cluster);
                 var references = References(cluster);
+                ulong count;
+                try
+                {
+                    count = refcounts.Get(cluster);
+                }
+                catch (BlockException e)
+                {
+                    _result.Say($"Can't get refcount for cluster {cluster}: {e.Message}");
+                    _result.CheckErrors++;
+                    continue;
+                }
+
                 if (count != 0 || references != 0)
                     last = cluster;
-                if (count == references)
-                    continue;
-                CompareOne(cluster, count, references, offset == 0, refcounts, repair);
+                if (count != references)
+                    CompareOne(cluster, count, references, refcounts, repair, header);
             }
         }
 
-        for (var cluster = refcounts.Table.Count * refcounts.ClustersPerBlock; cluster <= _highest; cluster++)
-        {
-            if (References(cluster) is var references && references != 0)
-                CompareOne(cluster, 0, references, true, refcounts, repair);
-        }
-
-        _result.ImageEndOffset = (Math.Max(last, _highest) + 1) << header.ClusterBits;
+        _result.ImageEndOffset = (last + 1) << header.ClusterBits;
     }
 
     private bool AnyFound(long start, long end)
@@ -303,23 +366,20 @@ public sealed class Qcow2Checker(Qcow2Node node)
         return false;
     }
 
-    private void CompareOne(long cluster, ulong count, uint references, bool noBlock, Refcounts refcounts, Qcow2Repair repair)
+    private void CompareOne(long cluster, ulong count, uint references, Refcounts refcounts, Qcow2Repair repair, Qcow2Header header)
     {
         var isLeak = count > references;
-        var fix = (repair & (isLeak ? Qcow2Repair.Leaks : Qcow2Repair.Errors)) != 0;
         // A cluster in use that counts as free means that the counts as a whole cannot be trusted.
-        if (fix && !isLeak && (noBlock || count == 0))
-        {
-            _rebuild = true;
-            fix = false;
-        }
-
+        _rebuild |= count == 0;
+        var fix = count != 0 && (repair & (isLeak ? Qcow2Repair.Leaks : Qcow2Repair.Errors)) != 0;
         _result.Say($"{(fix ? "Repairing" : isLeak ? "Leaked" : "ERROR")} cluster {cluster} refcount={count} reference={references}");
         if (fix)
         {
             try
             {
                 refcounts.Force(cluster, references);
+                if (references == 0)
+                    node.File.Discard(cluster << header.ClusterBits, header.ClusterSize);
                 if (isLeak)
                     _result.LeaksFixed++;
                 else
@@ -346,9 +406,10 @@ public sealed class Qcow2Checker(Qcow2Node node)
         for (var i = 0; i < l1.Length; i++)
         {
             var l2Offset = (long)(l1[i] & Qcow2Node.TableOffsetMask);
-            if (l2Offset == 0 || (l2Offset & (header.ClusterSize - 1)) != 0 || l2Offset >= node.FileEnd)
+            if (l2Offset == 0 || (l2Offset & (header.ClusterSize - 1)) != 0)
                 continue;
-            var count = refcounts.Get(l2Offset >> header.ClusterBits);
+            if (CountOf(l2Offset >> header.ClusterBits, refcounts) is not { } count)
+                continue;
             if ((count == 1) != ((l1[i] >> 63) != 0))
             {
                 Flag($"OFLAG_COPIED L2 cluster: l1_index={i} l1_entry={l1[i]:x} refcount={count}", fix);
@@ -356,6 +417,8 @@ public sealed class Qcow2Checker(Qcow2Node node)
                     node.SetL1Flag(i, count == 1);
             }
 
+            if (l2Offset >= node.FileEnd)
+                continue;
             _ = node.VisitL2(l2Offset, (_, entry, kind) =>
             {
                 if (kind is not (ClusterKind.Normal or ClusterKind.ZeroAllocated))
@@ -363,12 +426,24 @@ public sealed class Qcow2Checker(Qcow2Node node)
                 var host = (long)(entry & Qcow2Node.TableOffsetMask);
                 if ((host & (header.ClusterSize - 1)) != 0)
                     return null;
-                var references = refcounts.Get(host >> header.ClusterBits);
-                if ((references == 1) == ((entry >> 63) != 0))
+                if (CountOf(host >> header.ClusterBits, refcounts) is not { } references || (references == 1) == ((entry >> 63) != 0))
                     return null;
                 Flag($"OFLAG_COPIED data cluster: l2_entry={entry:x} refcount={references}", fix);
                 return fix ? entry ^ (1UL << 63) : null;
             });
+        }
+    }
+
+    private static ulong? CountOf(long cluster, Refcounts refcounts)
+    {
+        try
+        {
+            return refcounts.Get(cluster);
+        }
+        catch (BlockException)
+        {
+            // Said when the counts were compared.
+            return null;
         }
     }
 
@@ -382,19 +457,19 @@ public sealed class Qcow2Checker(Qcow2Node node)
     }
 
     /// <summary>Makes a new refcount table and blocks behind everything else, and counts again with them.</summary>
-    private void Rebuild(Qcow2Header header)
+    private void Rebuild(Qcow2Header header, Qcow2Repair repair)
     {
         _result.Say("Rebuilding refcount structure");
-        node.RebuildRefcounts(cluster => References(cluster), _highest + 1);
-        // The old table and blocks are found to be leaked, and freed.
-        var again = new Qcow2Checker(node).Run(Qcow2Repair.All);
+        node.RebuildRefcounts(References, AnyFound, _highest + 1);
+        var again = new Qcow2Checker(node).Recheck(repair);
         foreach (var line in again.Lines)
             _result.Say(line);
-        _result.CorruptionsFixed += _result.Corruptions + again.CorruptionsFixed;
+        _result.CorruptionsFixed += Math.Max(0, _result.Corruptions - again.Corruptions) + again.CorruptionsFixed;
         _result.LeaksFixed += _result.Leaks;
         _result.Corruptions = again.Corruptions;
         _result.Leaks = again.Leaks;
+        _result.CheckErrors = again.CheckErrors;
+        _result.Failure = again.Failure;
         _result.ImageEndOffset = again.ImageEndOffset;
-        _rebuild = false;
     }
 }

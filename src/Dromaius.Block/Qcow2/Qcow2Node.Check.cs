@@ -10,7 +10,7 @@ public sealed partial class Qcow2Node
     public CheckResult Check(Qcow2Repair repair)
     {
         var result = new Qcow2Checker(this).Run(repair);
-        if (repair == Qcow2Repair.All && result.Corruptions + result.CheckErrors == 0)
+        if (repair == Qcow2Repair.All && result.Corruptions + result.CheckErrors == 0 && result.Failure == BlockError.None)
             MarkClean();
         return result;
     }
@@ -126,29 +126,37 @@ public sealed partial class Qcow2Node
     }
 
     /// <summary>Writes refcount structures for given counts behind the end of everything, and points the header there.</summary>
-    internal void RebuildRefcounts(Func<long, uint> references, long end)
+    /// <param name="references">The count of a cluster.</param>
+    /// <param name="anyFound">Whether clusters from the first up to the second have counts; blocks without any are left out.</param>
+    /// <param name="end">One past the last cluster with a count.</param>
+    internal void RebuildRefcounts(Func<long, uint> references, Func<long, long, bool> anyFound, long end)
     {
-        var home = Math.Max(end, (_file.Length + _clusterSize - 1) >> _clusterBits);
         var blockBits = _clusterBits + 3 - _header.RefcountOrder;
         var tableEntries = 1L << (_clusterBits - 3);
-        List<long> blocks;
-        long tableClusters;
-        var total = home + 1;
-        do
+        var used = new SortedSet<long>();
+        for (var block = 0L; block << blockBits < end; block++)
         {
-            // The new structures count themselves, so their size is a fixed point.
-            tableClusters = (((total - 1) >> blockBits) + tableEntries) / tableEntries;
+            if (anyFound(block << blockBits, (block + 1) << blockBits))
+                _ = used.Add(block);
+        }
+
+        // The new structures count themselves, so their size is a fixed point.
+        SortedSet<long> blocks;
+        long home, tableClusters;
+        var needed = 1L;
+        while (true)
+        {
+            home = FindUnreferenced(references, needed, end);
+            blocks = [.. used];
+            for (var block = home >> blockBits; block <= (home + needed - 1) >> blockBits; block++)
+                _ = blocks.Add(block);
+            tableClusters = (blocks.Max + tableEntries) / tableEntries;
             if (tableClusters << _clusterBits > 8 << 20)
                 throw new BlockException(BlockError.TooBig, "qcow2: the image is too large for its refcount table");
-            blocks = [];
-            for (var i = 0L; i <= (total - 1) >> blockBits; i++)
-                blocks.Add(i);
-            var needed = home + blocks.Count + tableClusters;
-            if (needed <= total)
+            if (blocks.Count + tableClusters <= needed)
                 break;
-            total = needed;
+            needed = blocks.Count + tableClusters;
         }
-        while (true);
 
         var table = new byte[tableClusters << _clusterBits];
         var cluster = home;
@@ -180,5 +188,19 @@ public sealed partial class Qcow2Node
         _header.RefcountTableClusters = (int)tableClusters;
         _refcounts = new Refcounts(_file, _header, WriteBackUnderLock) { Placing = CheckOverlap };
         _metadata = null;
+    }
+
+    /// <summary>The first of so many clusters in a row that nothing refers to; behind the end if there are none before it.</summary>
+    private static long FindUnreferenced(Func<long, uint> references, long count, long end)
+    {
+        var run = 0L;
+        for (var cluster = 0L; cluster < end; cluster++)
+        {
+            run = references(cluster) == 0 ? run + 1 : 0;
+            if (run == count)
+                return cluster + 1 - count;
+        }
+
+        return end - run;
     }
 }

@@ -59,6 +59,19 @@ internal sealed class Refcounts
         return block == null ? 0 : Entry(block.Data, (int)(cluster & (ClustersPerBlock - 1)));
     }
 
+    /// <summary>No cluster of the block of this one counts as used; false if that cannot be told.</summary>
+    public bool IsFree(long cluster)
+    {
+        try
+        {
+            return FindBlock(cluster) is not { } block || !block.Data.AsSpan().ContainsAnyExcept((byte)0);
+        }
+        catch (BlockException)
+        {
+            return false;
+        }
+    }
+
     /// <summary>Finds free clusters in a row and counts them as used once.</summary>
     /// <param name="wanted">At most this many.</param>
     /// <param name="got">How many were found; at least 1.</param>

@@ -42,6 +42,13 @@ internal static class ImgCheck
         try
         {
             result = checkable.Check(repair);
+            if (result.Failure != BlockError.None)
+            {
+                foreach (var line in result.Lines)
+                    Host.Warn(line + "\n");
+                throw new BlockException(result.Failure);
+            }
+
             if (repair != Qcow2Repair.None && result.CorruptionsFixed + result.LeaksFixed > 0)
             {
                 if (!json && !options.Has("q"))
