@@ -1,4 +1,5 @@
 using System.Buffers;
+using Dromaius.Block.Host;
 using Dromaius.Core.Time;
 
 namespace Dromaius.Block;
@@ -53,10 +54,11 @@ public sealed class BlockBackend : IDisposable
     private ThrottleGroup? _throttle;
     private int _serving;
     private bool _readOnly;
+    private bool _isClaimed;
 
     public BlockBackend(string id, EventLoop loop, BlockNode? node = null)
     {
-        Id = id;
+        Id = Name = id;
         _loop = loop;
         Node = node;
     }
@@ -80,6 +82,33 @@ public sealed class BlockBackend : IDisposable
 
     /// <summary>The device that uses it (its id or path), or null; for listings.</summary>
     public string? DeviceName { get; set; }
+
+    /// <summary>The name that users gave the drive; empty for one that belongs to a device.</summary>
+    public string Name { get; init; }
+
+    /// <summary>What the device does with the medium.</summary>
+    internal ImagePermissions Held => !_isClaimed ? 0 : ImagePermissions.ConsistentRead | (IsReadOnly ? 0 : ImagePermissions.Write);
+
+    /// <summary>What others may do with it meanwhile.</summary>
+    internal ImagePermissions Shared { get; private set; } = ImagePermissions.All;
+
+    /// <summary>A device begins to use the drive.</summary>
+    /// <param name="shareWrite">Others may write to the medium (<c>share-rw=on</c>).</param>
+    /// <param name="isResizable">Others may change its size.</param>
+    public void Claim(bool shareWrite, bool isResizable)
+    {
+        _isClaimed = true;
+        Shared = ImagePermissions.ConsistentRead | ImagePermissions.WriteUnchanged | (shareWrite ? ImagePermissions.Write : 0)
+            | (isResizable ? ImagePermissions.Resize : 0);
+    }
+
+    /// <summary>The device is gone.</summary>
+    public void Unclaim()
+    {
+        _isClaimed = false;
+        Shared = ImagePermissions.All;
+        DeviceName = null;
+    }
 
     /// <summary>The device's medium can be changed.</summary>
     public bool IsRemovable { get; set; }

@@ -181,6 +181,7 @@ public sealed class UserObjects(NetworkSet? networks, BlockGraph? blocks = null)
         }
     }
 
-    private static bool IsIdentifier(string id) =>
+    /// <summary>What an id looks like.</summary>
+    public static bool IsIdentifier(string id) =>
         id.Length > 0 && char.IsAsciiLetter(id[0]) && id.All(static c => char.IsAsciiLetterOrDigit(c) || c is '-' or '.' or '_');
 }

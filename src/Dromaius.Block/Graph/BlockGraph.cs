@@ -125,11 +125,11 @@ public sealed class BlockGraph : IDisposable
             return backend;
         if (!_nodes.TryGetValue(name, out var node))
             return null;
-        return Unnamed(new BlockBackend(name, _loop, node.Retain()));
+        return Unnamed(new BlockBackend(name, _loop, node.Retain()) { Name = "" });
     }
 
     /// <summary>A drive without a medium that a device brings along.</summary>
-    public BlockBackend AttachEmpty(string name) => Unnamed(new BlockBackend(name, _loop));
+    public BlockBackend AttachEmpty(string name) => Unnamed(new BlockBackend(name, _loop) { Name = "" });
 
     private BlockBackend Unnamed(BlockBackend backend)
     {
@@ -170,7 +170,7 @@ public sealed class BlockGraph : IDisposable
         var below = backend.Node!;
         if (below is JobFilterNode)
             throw new BlockException(BlockError.Busy, $"Node '{below.NodeName}' is busy: block device is in use by block job");
-        var flags = new OpenFlags { Discard = below.AllowsDiscard, Graph = this, NoBacking = true };
+        var flags = new OpenFlags { Discard = below.AllowsDiscard, Graph = this, ShareWrite = true, NoBacking = true };
         if (create)
         {
             var options = new BlockOptions();
@@ -208,6 +208,7 @@ public sealed class BlockGraph : IDisposable
         }
 
         backend.ReplaceNode(overlay);
+        RelaxPermissions();
         try
         {
             below.Reopen(true);
@@ -232,18 +233,27 @@ public sealed class BlockGraph : IDisposable
     /// <summary>Makes a backend with an id; the node, if any, becomes its own.</summary>
     public BlockBackend AddBackend(string id, BlockNode? node)
     {
-        if (_backends.ContainsKey(id) || _nodes.ContainsKey(id))
-            throw new BlockException(BlockError.Invalid, $"Device with id '{id}' already exists");
+        RequireFree(id);
         var backend = new BlockBackend(id, _loop, node);
         backend.Failed += _failed;
         _backends.Add(id, backend);
         return backend;
     }
 
+    /// <summary>Throws when a drive or a node has this name.</summary>
+    public void RequireFree(string id)
+    {
+        if (_backends.ContainsKey(id))
+            throw new BlockException(BlockError.Invalid, $"Duplicate ID '{id}' for drive");
+        if (_nodes.ContainsKey(id))
+            throw new BlockException(BlockError.Invalid, $"Device name '{id}' conflicts with an existing node name");
+    }
+
     public void RemoveBackend(string id)
     {
         if (_backends.Remove(id, out var backend))
             backend.Dispose();
+        Forget();
     }
 
     /// <summary>Closes a backend whose device is gone, with an id of its own or without.</summary>
@@ -273,13 +283,17 @@ public sealed class BlockGraph : IDisposable
         var needed = ImageFormats.Find(driver) != null ? "file" : driver is "file" or "host_device" or "host_cdrom" ? "filename" : null;
         if (needed != null && !options.Has(needed) && !options.HasBelow(needed))
             throw new BlockException(BlockError.Invalid, $"Parameter '{needed}' is missing");
-        var node = ImageOpener.Open(null, options, (flags ?? new OpenFlags()) with { Graph = this, IsTyped = true });
+        var node = Checked(ImageOpener.Open(null, options, (flags ?? new OpenFlags()) with { Graph = this, ShareWrite = true, IsTyped = true }));
         _ = _userNodes.Add(node.NodeName!);
         return node;
     }
 
     /// <summary><c>blockdev-reopen</c></summary>
-    public void Reopen(BlockOptions options) => NodeReopener.Reopen(this, options);
+    public void Reopen(BlockOptions options)
+    {
+        NodeReopener.Reopen(this, options);
+        ApplyPermissions();
+    }
 
     /// <summary><c>blockdev-del</c>.</summary>
     public void DeleteNode(string name)
@@ -297,10 +311,64 @@ public sealed class BlockGraph : IDisposable
 
     /// <summary>Opens the medium of a drive.</summary>
     public BlockNode Open(string fileName, BlockOptions options, OpenFlags flags) =>
-        ImageOpener.Open(fileName, options, flags with { Graph = this });
+        Checked(ImageOpener.Open(fileName, options, flags with { Graph = this, ShareWrite = true }));
+
+    /// <summary>Sets the locks of all files to what they are used for; throws when users mind each other, and changes nothing then.</summary>
+    public void ApplyPermissions()
+    {
+        List<BlockNode> nodes;
+        lock (_nodes)
+            nodes = [.. _nodes.Values];
+        GraphPermissions.Apply(AllBackends, Exports.All, nodes);
+    }
+
+    /// <summary>Gives back locks that nobody needs any more.</summary>
+    private void RelaxPermissions()
+    {
+        try
+        {
+            ApplyPermissions();
+        }
+        catch (BlockException)
+        {
+            // Somebody else took the file meanwhile: what is held stays.
+        }
+    }
+
+    /// <summary>A node that was just opened, if nobody minds.</summary>
+    private BlockNode Checked(BlockNode node)
+    {
+        try
+        {
+            ApplyPermissions();
+            return node;
+        }
+        catch (BlockException)
+        {
+            node.Release();
+            Forget();
+            throw;
+        }
+    }
+
+    /// <summary>Puts a medium into a drive; the backend owns it then.</summary>
+    public void Insert(BlockBackend backend, BlockNode node, bool readOnly)
+    {
+        backend.SetMedium(node, readOnly);
+        try
+        {
+            ApplyPermissions();
+        }
+        catch (BlockException)
+        {
+            backend.SetMedium(null);
+            Forget();
+            throw;
+        }
+    }
 
     /// <summary>Opens the backing file that an image names, if it was opened without.</summary>
-    public void OpenBacking(BlockNode node) => ImageOpener.OpenBacking(node, new OpenFlags { Graph = this });
+    public void OpenBacking(BlockNode node) => ImageOpener.OpenBacking(node, new OpenFlags { Graph = this, ShareWrite = true });
 
     /// <summary>Puts a temporary image above a node, so that nothing is written to it (<c>snapshot=on</c>).</summary>
     public BlockNode AddTemporaryOverlay(BlockNode node)
@@ -346,6 +414,12 @@ public sealed class BlockGraph : IDisposable
 
     /// <summary>Drops nodes that are closed.</summary>
     public void Forget()
+    {
+        ForgetClosed();
+        RelaxPermissions();
+    }
+
+    private void ForgetClosed()
     {
         lock (_nodes)
         {

@@ -110,6 +110,7 @@ public static class ImageOpener
                 NoFlush = flags.NoFlush,
                 ShareWrite = flags.ShareWrite,
                 ForceShare = flags.ForceShare,
+                LocksLater = flags.Graph != null && flags.ShareWrite,
                 Discard = flags.Discard,
                 Locking = locking,
             });

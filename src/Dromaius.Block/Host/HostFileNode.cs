@@ -21,6 +21,9 @@ public sealed record HostFileOptions
 
     /// <summary>Neither takes nor checks locks that a writer would mind (<c>force-share</c>).</summary>
     public bool ForceShare { get; init; }
+
+    /// <summary>A graph says what the file is used for, once it is in there.</summary>
+    public bool LocksLater { get; init; }
     public bool Locking { get; init; } = true;
     public bool Discard { get; init; }
 }
@@ -36,6 +39,7 @@ public sealed class HostFileNode : BlockNode
     private readonly List<HostDisk> _retired = [];
     private volatile HostDisk _disk;
     private volatile bool _readOnly;
+    private ImagePermissions _held, _shared = ImagePermissions.All;
     private long _length;
     private long _dataStart, _dataEnd;
 
@@ -237,12 +241,9 @@ public sealed class HostFileNode : BlockNode
 
         try
         {
-            if (_options.Locking)
-            {
-                if (replaced != null)
-                    ImageLock.Release(replaced);
-                Lock(disk, readOnly);
-            }
+            if (replaced != null)
+                ImageLock.Release(replaced);
+            Lock(disk, readOnly);
 
             return disk;
         }
@@ -250,22 +251,56 @@ public sealed class HostFileNode : BlockNode
         {
             disk.Dispose();
             if (replaced != null)
-                Lock(replaced, _readOnly);
+                ImageLock.Acquire(replaced, _held, _shared);
             throw;
         }
     }
 
+    private bool Locks => _options.Locking && !_options.ForceShare;
+
     private void Lock(HostDisk disk, bool readOnly)
     {
-        if (_options.ForceShare)
-        {
-            ImageLock.Acquire(disk, ImagePermissions.None, ImagePermissions.All);
+        if (!Locks)
             return;
-        }
-
-        var held = ImagePermissions.ConsistentRead | (readOnly ? 0 : ImagePermissions.Write | ImagePermissions.Resize);
-        var shared = _options.ShareWrite ? ImagePermissions.All : ImagePermissions.ConsistentRead | ImagePermissions.WriteUnchanged;
+        const ImagePermissions change = ImagePermissions.Write | ImagePermissions.Resize;
+        var (held, shared) = _options.LocksLater
+            ? (readOnly ? _held & ~change : _held, _shared)
+            : (ImagePermissions.ConsistentRead | (readOnly ? 0 : change),
+                _options.ShareWrite ? ImagePermissions.All : ImagePermissions.ConsistentRead | ImagePermissions.WriteUnchanged);
         ImageLock.Acquire(disk, held, shared);
+        (_held, _shared) = (held, shared);
+    }
+
+    /// <summary>Takes the locks that other uses need, beside those that are held; throws when another program minds.</summary>
+    internal void PrepareLocks(ImagePermissions held, ImagePermissions shared)
+    {
+        if (!Locks || (held == _held && shared == _shared))
+            return;
+        try
+        {
+            ImageLock.Acquire(_disk, held | _held, shared & _shared);
+        }
+        catch (BlockException)
+        {
+            KeepLocks();
+            throw;
+        }
+    }
+
+    /// <summary>Gives back what was prepared.</summary>
+    internal void KeepLocks()
+    {
+        if (Locks)
+            ImageLock.Reduce(_disk, _held, _shared);
+    }
+
+    /// <summary>Keeps only the locks for what was prepared.</summary>
+    internal void CommitLocks(ImagePermissions held, ImagePermissions shared)
+    {
+        if (!Locks || (held == _held && shared == _shared))
+            return;
+        ImageLock.Reduce(_disk, held, shared);
+        (_held, _shared) = (held, shared);
     }
 
     private void ForgetExtent()

@@ -23,7 +23,7 @@ internal static class ImageLock
     private const int HeldBase = 100, RefusedBase = 200, Count = 4;
     private static readonly string[] Names = ["consistent read", "write", "write unchanged", "resize"];
 
-    /// <summary>Takes the locks or throws; on failure none stay that were not held before.</summary>
+    /// <summary>Takes the locks or throws.</summary>
     public static void Acquire(HostDisk disk, ImagePermissions held, ImagePermissions shared)
     {
         for (var i = 0; i < Count; i++)
@@ -43,15 +43,20 @@ internal static class ImageLock
         }
     }
 
-    /// <summary>Gives all locks back.</summary>
-    public static void Release(HostDisk disk)
+    /// <summary>Gives back all locks but those.</summary>
+    public static void Reduce(HostDisk disk, ImagePermissions held, ImagePermissions shared)
     {
         for (var i = 0; i < Count; i++)
         {
-            _ = disk.SetByteLock(HeldBase + i, false);
-            _ = disk.SetByteLock(RefusedBase + i, false);
+            if (!Has(held, i))
+                _ = disk.SetByteLock(HeldBase + i, false);
+            if (Has(shared, i))
+                _ = disk.SetByteLock(RefusedBase + i, false);
         }
     }
+
+    /// <summary>Gives all locks back.</summary>
+    public static void Release(HostDisk disk) => Reduce(disk, ImagePermissions.None, ImagePermissions.All);
 
     private static void Take(HostDisk disk, int at)
     {

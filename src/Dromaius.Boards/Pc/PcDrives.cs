@@ -100,9 +100,28 @@ internal sealed class PcDrives
     public PcDrive Take(string deviceType, string id)
     {
         var drive = Find(id) ?? FromNode(id) ?? throw new UserErrorException($"Property '{deviceType}.drive' can't find value '{id}'");
-        if (!_inUse.Add(id))
+        // A node may serve several devices, if they let each other.
+        if (!_inUse.Add(id) && drive.Backend.Name.Length > 0)
             throw new UserErrorException($"Drive '{id}' is already in use by another block device");
         return drive;
+    }
+
+    /// <summary>A device begins to use a drive; a user error when others that use the medium mind.</summary>
+    public void Claim(BlockBackend backend, bool shareWrite, bool isResizable)
+    {
+        backend.Claim(shareWrite, isResizable);
+        try
+        {
+            _blocks?.ApplyPermissions();
+        }
+        catch (BlockException e)
+        {
+            if (backend.Name.Length > 0)
+                backend.Unclaim();
+            else
+                _blocks!.Release(backend);
+            throw new UserErrorException(e.Hint == null ? e.Message : $"{e.Message}\n{e.Hint}");
+        }
     }
 
     /// <summary>The device that took a drive could not be made after all: an image of <c>-blockdev</c> is free again.</summary>
@@ -111,7 +130,7 @@ internal sealed class PcDrives
         if (id == null || !_inUse.Remove(id))
             return;
         if (_drives.TryGetValue(id, out var drive))
-            drive.Backend.DeviceName = null;
+            drive.Backend.Unclaim();
         else
             _blocks?.Detach(id);
     }
@@ -119,13 +138,14 @@ internal sealed class PcDrives
     /// <summary>The device of a drive is gone: a drive of <c>-drive</c> goes with it, an image of <c>-blockdev</c> is free again.</summary>
     public void Release(BlockBackend backend)
     {
-        _ = _inUse.Remove(backend.Id);
-        backend.DeviceName = null;
+        backend.Unclaim();
         _ = _drives.Remove(backend.Id);
         if (_blocks != null)
             _blocks.Release(backend);
         else
             backend.Dispose();
+        if (_blocks?.AllBackends.Any(b => b.Id == backend.Id) != true)
+            _ = _inUse.Remove(backend.Id);
     }
 
     /// <summary>An image of <c>-blockdev</c>, for the device that names it.</summary>
@@ -137,8 +157,9 @@ internal sealed class PcDrives
     /// <param name="device">The device's id, by which monitors find the drive.</param>
     public BlockBackend Empty(string id, string? device)
     {
-        var backend = _blocks?.AttachEmpty(id) ?? new BlockBackend(id, _loop);
+        var backend = _blocks?.AttachEmpty(id) ?? new BlockBackend(id, _loop) { Name = "" };
         backend.DeviceName = device;
+        backend.Claim(shareWrite: false, isResizable: false);
         return backend;
     }
 

@@ -125,8 +125,12 @@ internal static class PcStorageTypes
     {
         if (a.String("drive") is not { } id)
             return null;
-        var backend = ((PcMachine)a.Host).Drives.Take(a.Type.Name, id).Backend;
+        var drives = ((PcMachine)a.Host).Drives;
+        // The disk is a device of its own behind the PCI function.
+        var holder = a.Type.Name.StartsWith("virtio-blk-", StringComparison.Ordinal) ? "virtio-blk-device" : a.Type.Name;
+        var backend = drives.Take(holder, id).Backend;
         backend.DeviceName = a.Id;
+        drives.Claim(backend, a.IsSet("share-rw") && a.Bool("share-rw"), isResizable: !backend.IsRemovable);
         if (a.String("write-cache") is "on" or "off")
             backend.WriteCache = a.String("write-cache") == "on";
         backend.OnReadError = Policy("rerror") ?? backend.OnReadError;

@@ -55,7 +55,15 @@ internal sealed class DriveSettings(SystemSettings settings, BlockGraph graph)
             throw new UserErrorException($"'{media}' invalid media");
         var isCdRom = media == "cdrom";
         var (bus, unit) = Place(options, type);
-        var id = options.Take("id") ?? DefaultId(type, bus, unit, isCdRom);
+        var named = options.Take("id");
+        if (named != null && !UserObjects.IsIdentifier(named))
+        {
+            throw new UserErrorException("Parameter 'id' expects an identifier\n"
+                + "Identifiers consist of letters, digits, '-', '.', '_', starting with a letter.");
+        }
+
+        var id = named ?? DefaultId(type, bus, unit, isCdRom);
+        graph.RequireFree(id);
         var readOnly = options.TakeBool("readonly") ?? options.TakeBool("read-only");
         var copyOnRead = options.TakeBool("copy-on-read") ?? false;
         var snapshot = options.TakeBool("snapshot") ?? settings.Snapshot;
@@ -128,7 +136,7 @@ internal sealed class DriveSettings(SystemSettings settings, BlockGraph graph)
         }
         catch (BlockException e)
         {
-            throw new UserErrorException(e.Message);
+            throw new UserErrorException(e.Hint == null ? e.Message : $"{e.Message}\n{e.Hint}");
         }
     }
 

@@ -3,6 +3,7 @@ using Dromaius.Block;
 using Dromaius.Block.Graph;
 using Dromaius.Block.Qcow2;
 using Dromaius.Control.Qmp;
+using Dromaius.Core.Errors;
 
 namespace Dromaius.Control.Hmp;
 
@@ -101,12 +102,28 @@ internal static class HmpBlock
         return common.Count == 0 ? "There is no snapshot available.\n" : "List of snapshots present on all disks:\n" + ImageInfo.SnapshotList(common);
     }
 
+    /// <summary>Where <c>if=</c> can put a drive, in the order of the numbers that messages give them.</summary>
+    private static readonly string[] Places = ["none", "ide", "scsi", "floppy", "pflash", "mtd", "sd", "virtio", "xen"];
+
     /// <summary><c>drive_add</c>: its first argument, once a PCI address, says nothing.</summary>
     public static string AddDrive(IMachineControl machine, string options)
     {
-        if (!options.Split(',').Contains("if=none"))
-            return "Error: Can't hot-add drive to type 0\n";
-        machine.AddDrive(options);
+        var place = options.Split(',').LastOrDefault(static o => o.StartsWith("if=", StringComparison.Ordinal))?[3..] ?? "ide";
+        if (place != "none")
+        {
+            var type = Array.IndexOf(Places, place);
+            return type < 0 ? $"unsupported bus type '{place}'\n" : $"Can't hot-add drive to type {type}\n";
+        }
+
+        try
+        {
+            machine.AddDrive(options);
+        }
+        catch (UserErrorException e)
+        {
+            return e.Message + "\n";
+        }
+
         return "OK\n";
     }
 

@@ -125,6 +125,7 @@ internal sealed class BlockCommands
             throw QmpErrorException.Generic($"Device '{name}' is not removable");
         OpenTray(machine, backend, force);
         Guard(() => backend.SetMedium(null));
+        machine.Blocks?.Forget();
     }
 
     private static void OpenTray(IMachineControl machine, BlockBackend backend, bool force)
@@ -183,7 +184,7 @@ internal sealed class BlockCommands
             }
 
             backend.SetMedium(null);
-            backend.SetMedium(node, readOnly);
+            machine.Blocks!.Insert(backend, node, readOnly);
             MoveTray(machine, backend, open: false);
         });
     }
@@ -195,7 +196,11 @@ internal sealed class BlockCommands
             throw QmpErrorException.Generic($"Device '{a.Text("id")}' is not removable");
         if (backend.HasTray && !backend.IsTrayOpen)
             throw QmpErrorException.Generic($"Tray of device '{a.Text("id")}' is not open");
-        return Guard(() => backend.SetMedium(null));
+        return Guard(() =>
+        {
+            backend.SetMedium(null);
+            Graph.Forget();
+        });
     }
 
     private JsonNode? InsertMedium(QmpArguments a)
@@ -209,7 +214,7 @@ internal sealed class BlockCommands
             throw QmpErrorException.Generic($"Tray of device '{a.Text("id")}' is not open");
         if (backend.HasMedium)
             throw QmpErrorException.Generic($"There already is a medium in device '{a.Text("id")}'");
-        return Guard(() => backend.SetMedium(node.Retain(), node.IsReadOnly));
+        return Guard(() => Graph.Insert(backend, node.Retain(), node.IsReadOnly));
     }
 
     /// <summary>A node named by a drive or by itself.</summary>

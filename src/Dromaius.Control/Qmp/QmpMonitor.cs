@@ -97,7 +97,8 @@ public sealed class QmpMonitor : ICharSink
         }
         catch (UserErrorException e)
         {
-            Send(Error("GenericError", e.Message, id));
+            // Hints for people on further lines are for the human monitor.
+            Send(Error("GenericError", e.Message.Split('\n')[0], id));
         }
     }
 
