@@ -80,15 +80,30 @@ public sealed class DeviceTests : IDisposable
         guest.WaitFor("part screens is over", BootSeconds);
         using var monitor = new Qmp(Socket);
         foreach (var adapter in adapters)
-        {
-            var picture = Path.Combine(_folder, "picture.ppm");
-            Expect(() =>
-            {
-                monitor.Ask("screendump", $"\"filename\":\"{picture}\",\"device\":\"{adapter}\"");
-                return IsDrawn(File.ReadAllBytes(picture), adapter == "cirrus-vga");
-            }, $"{adapter} to show the picture");
-        }
+            ExpectPicture(monitor, adapter);
+        guest.Send("\n");
+        guest.ExpectExit(0, BootSeconds);
+    }
 
+    /// <summary>
+    /// The frame buffer in the guest's memory that its firmware asked for, and the mouse behind VMware's backdoor, which Linux looks
+    /// for when the identity is that of VMware's machines and no other hypervisor names itself.
+    /// </summary>
+    [Fact]
+    public void FirmwareFramebufferAndVmwareMouse()
+    {
+        // The mode is 1024x768 with 32 bits a pixel; no cursor is to blink in the picture.
+        using var guest = Boot("screens,inputs vga=0x344 vt.global_cursor_default=0", "-vga", "none", "-device", "ramfb,id=ramfb", "-cpu", "max,-hypervisor", "-smbios", "type=1,serial=VMware-1");
+        guest.WaitFor("inputs are read", BootSeconds);
+        using var monitor = new Qmp(Socket);
+        Assert.Contains("screen VESA VGA 1024,768 32", guest.Output);
+        ExpectPicture(monitor, "ramfb");
+        monitor.Ask("input-send-event", "\"events\":[{\"type\":\"abs\",\"data\":{\"axis\":\"x\",\"value\":16384}},{\"type\":\"abs\",\"data\":{\"axis\":\"y\",\"value\":8192}}]");
+        monitor.Ask("input-send-event", "\"events\":[{\"type\":\"btn\",\"data\":{\"button\":\"left\",\"down\":true}}]");
+        foreach (var said in (ReadOnlySpan<string>)["00000003 00008000", "00010003 00004000", "01100001 00000001"])
+            guest.WaitFor("VMware VMMouse: " + said, 60);
+        guest.Send("\n");
+        guest.WaitFor("part inputs is over", 60);
         guest.Send("\n");
         guest.ExpectExit(0, BootSeconds);
     }
@@ -131,6 +146,16 @@ public sealed class DeviceTests : IDisposable
         Assert.Equal("what is printed\n", File.ReadAllText(printed));
         Assert.Equal("second\r\n", File.ReadAllText(second));
         Assert.EndsWith("hello", File.ReadAllText(logged));
+    }
+
+    private void ExpectPicture(Qmp monitor, string adapter)
+    {
+        var picture = Path.Combine(_folder, "picture.ppm");
+        Expect(() =>
+        {
+            monitor.Ask("screendump", $"\"filename\":\"{picture}\",\"device\":\"{adapter}\"");
+            return IsDrawn(File.ReadAllBytes(picture), adapter == "cirrus-vga");
+        }, $"{adapter} to show the picture");
     }
 
     /// <summary>The picture counts by four in its first byte and has FFh in its third, in 32 bits a pixel or in twice 16.</summary>
