@@ -9,8 +9,9 @@ internal static class Artifacts
 {
     private static readonly string Root = Path.GetFullPath(Path.Combine(Path.GetDirectoryName(ThisFile())!, "..", ".."));
 
-    public static string Emulator(string target = "x86_64") =>
-        Need(Path.Combine(Folder("DROMAIUS_BIN", "build/bin"), $"dromaius-system-{target}"), "make");
+    public static string Emulator(string target = "x86_64") => Program($"dromaius-system-{target}");
+
+    public static string Program(string name) => Need(Path.Combine(Folder("DROMAIUS_BIN", "build/bin"), name), "make");
 
     public static string Guest(string name) =>
         Need(Path.Combine(Folder("DROMAIUS_GUESTS", "build/cache/guests"), name), "eng/guests");

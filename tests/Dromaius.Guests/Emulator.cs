@@ -105,6 +105,14 @@ internal sealed class Emulator : IDisposable
         }
     }
 
+    /// <summary>Ends it as nothing that it could answer does; what it wrote until then can be read.</summary>
+    public void Kill()
+    {
+        _process.Kill();
+        _process.WaitForExit();
+        Join();
+    }
+
     public void Dispose()
     {
         if (!_process.HasExited)
