@@ -70,14 +70,14 @@ public sealed partial class Fdc82078
 
         if (format)
         {
-            _offset = drive.Offset(drive.Cylinder, HeadOf, 1);
+            _offset = drive.Offset(drive.Track, HeadOf, 1);
             _length = 4 * Math.Min((int)_command[3], drive.Format.Sectors);
         }
         else
         {
             _eot = _command[6];
             var sector = (_command[0] & 0x1F) == 0x02 ? 1 : _command[4];
-            _offset = _command[2] == drive.Cylinder ? drive.Offset(_command[2], _command[3], sector) : -1;
+            _offset = drive.IsAt(_command[2]) ? drive.Offset(_command[2], _command[3], sector) : -1;
             // Sectors up to the last one, and those of the other side too for multi-track.
             var sectors = Math.Max(_eot - sector + 1, 1);
             if ((_command[0] & 0x80) != 0 && _command[3] == 0)
@@ -209,6 +209,9 @@ public sealed partial class Fdc82078
                 SubmitMedium(BlockOperation.Write, (int)Math.Min(whole, Selected!.Backend.Length - _offset));
                 break;
             case TransferKind.Format when !_onMedium:
+                // The address that the first sector gets says which track it is.
+                if (Selected!.IsAt(_buffer[0]) && Selected.Offset(_buffer[0], HeadOf, 1) is >= 0 and var named)
+                    _offset = named;
                 var sectors = _at / 4;
                 _buffer.AsSpan(0, sectors * SectorSize).Fill(_command[5]);
                 SubmitMedium(BlockOperation.Write, (int)Math.Min(sectors * SectorSize, Selected!.Backend.Length - _offset));
@@ -263,7 +266,7 @@ public sealed partial class Fdc82078
         var format = (_command[0] & 0x1F) == 0x0D;
         _transfer = TransferKind.None;
         var (c, h, r, n) = format
-            ? ((byte)(Selected?.Cylinder ?? 0), (byte)HeadOf, (byte)(_command[3] + 1), _command[2])
+            ? ((byte)(Selected?.Track ?? 0), (byte)HeadOf, (byte)(_command[3] + 1), _command[2])
             : (_command[2], _command[3], _command[4], _command[5]);
         if (!format && st0 == 0)
         {
@@ -297,11 +300,11 @@ public sealed partial class Fdc82078
         SelectDrive();
         var drive = Selected;
         var head = HeadOf;
-        var found = drive is { HasMedium: true } && (_dsr & 3) == (byte)drive.Format.Rate && drive.Cylinder < drive.Format.Tracks
+        var found = drive is { HasMedium: true } && (_dsr & 3) == (byte)drive.Format.Rate && drive.Track < drive.Format.Tracks
             && head < drive.Format.Heads;
         if (found)
-            ToResult(true, (byte)(_command[1] & 7), 0, 0, (byte)drive!.Cylinder, (byte)head, 1, 2);
+            ToResult(true, (byte)(_command[1] & 7), 0, 0, (byte)drive!.Track, (byte)head, 1, 2);
         else
-            ToResult(true, (byte)(AbnormalEnd | (_command[1] & 7)), St1MissingAddress, 0, (byte)(drive?.Cylinder ?? 0), (byte)head, 1, 2);
+            ToResult(true, (byte)(AbnormalEnd | (_command[1] & 7)), St1MissingAddress, 0, (byte)(drive?.Track ?? 0), (byte)head, 1, 2);
     }
 }

@@ -6,6 +6,9 @@ namespace Dromaius.Devices.Storage;
 /// <summary>A diskette drive: where its heads are, what diskette is in it, and the disk change line.</summary>
 public sealed class FloppyDrive : Device
 {
+    /// <summary>Some formats of 40-track drives use their last steps too.</summary>
+    private const int MostTracksOf40 = 42;
+
     private readonly FloppyDriveType _wanted;
 
     /// <param name="backend">The drive's medium.</param>
@@ -49,6 +52,17 @@ public sealed class FloppyDrive : Device
         if (HasMedium)
             IsChanged = false;
     }
+
+    /// <summary>
+    /// The diskette's track for a command that names it. A drive of 80 tracks goes two steps for each of a diskette of 40, as drivers
+    /// of such drives know; firmware that counts the diskette's tracks is served as well.
+    /// </summary>
+    public bool IsAt(int track) => Cylinder == track || (HasHalfTracks && Cylinder == 2 * track);
+
+    /// <summary>The diskette's track for a command that names none.</summary>
+    public int Track => HasHalfTracks && Cylinder >= Format.Tracks ? Cylinder / 2 : Cylinder;
+
+    private bool HasHalfTracks => Type != FloppyDriveType.Kib360 && Format.Tracks <= MostTracksOf40;
 
     /// <summary>Byte offset of a sector, or -1 if the diskette has none there.</summary>
     public long Offset(int cylinder, int head, int sector)

@@ -131,6 +131,44 @@ public sealed class FloppyTests : IDisposable
         Assert.All(_disk.AsSpan(((2 * 36) + 18) * 512, 18 * 512).ToArray(), static b => Assert.Equal(0xF6, b));
     }
 
+    /// <summary>On a diskette of 40 tracks in a drive of 80, drivers step twice a track and firmware once: the command names the track.</summary>
+    [Fact]
+    public void FortyTracksInADriveOfEighty()
+    {
+        const int TrackSize = 2 * 9 * 512;
+        var disk = StorageBench.Pattern(360 * 1024, 5);
+        _fdc.Attach(1, new FloppyDrive(_bench.Drive(disk), FloppyDriveType.Mib12));
+        _bench.Out8(Base + 2, 0x2D);
+        _bench.Out8(0x3F7, (byte)FloppyRate.Kbps300);
+        foreach (var step in (ReadOnlySpan<byte>)[3, 6])
+        {
+            SeekSecond(step);
+            Dma(0x20000, TrackSize, 0x44);
+            Assert.Equal([1, 0, 0, 4, 0, 1, 2], Command(7, 0xE6, 1, 3, 0, 1, 2, 9, 0x2A, 0xFF));
+            Assert.Equal(disk.AsSpan(3 * TrackSize, TrackSize).ToArray(), _bench.Ram.Span(0x20000, TrackSize).ToArray());
+        }
+
+        // Track 6 is under the heads too, and track 5 is not.
+        Dma(0x20000, TrackSize, 0x44);
+        Assert.Equal([1, 0, 0, 7, 0, 1, 2], Command(7, 0xE6, 1, 6, 0, 1, 2, 9, 0x2A, 0xFF));
+        Assert.Equal(0x41, Command(7, 0xE6, 1, 5, 0, 1, 2, 9, 0x2A, 0xFF)[0]);
+        foreach (var (step, track) in (ReadOnlySpan<(byte, byte)>)[(78, 39), (20, 10), (12, 12)])
+        {
+            SeekSecond(step);
+            for (byte i = 0; i < 9; i++)
+                new byte[] { track, 1, (byte)(i + 1), 2 }.CopyTo(_bench.Ram.Span(0x20000 + (4u * i), 4));
+            Dma(0x20000, 36, 0x48);
+            _ = Command(7, 0x4D, 5, 2, 9, 0x54, (byte)(0xA0 + track));
+            Assert.Equal(Enumerable.Repeat((byte)(0xA0 + track), TrackSize / 2), disk.AsSpan((track * TrackSize) + (TrackSize / 2), TrackSize / 2).ToArray());
+        }
+
+        void SeekSecond(byte cylinder)
+        {
+            _ = Command(0, 0x0F, 1, cylinder);
+            Assert.Equal([0x21, cylinder], Command(2, 0x08));
+        }
+    }
+
     [Fact]
     public void SmallCommands()
     {
