@@ -17,6 +17,7 @@ public sealed partial class Fdc82078 : Device
     private const byte DorReset = 0x04, DorDma = 0x08;
     private const byte MsrBusy = 0x10, MsrNonDma = 0x20, MsrDio = 0x40, MsrRqm = 0x80;
     private const byte Version = 0x90;
+    private const byte DriveSpecification = 0x8E, SpecificationDone = 0x80, NoResults = 0x40;
     private const long RetryTime = 1_000_000;
 
     private enum Phase : byte
@@ -41,6 +42,7 @@ public sealed partial class Fdc82078 : Device
     private byte _dor, _tdr, _dsr;
     private byte _config = 0x20, _preTrack;
     private byte _specify0, _specify1;
+    private readonly byte[] _specifications = new byte[MaxDrives];
     private byte _perpendicular;
     private byte _lock;
     private byte _eot;
@@ -81,6 +83,7 @@ public sealed partial class Fdc82078 : Device
         _tdr = 0;
         _dsr = 0;
         _lock = 0;
+        Array.Clear(_specifications);
         ResetController(raise: false);
     }
 
@@ -214,20 +217,40 @@ public sealed partial class Fdc82078 : Device
         if (_commandAt == 0)
             _commandLength = LengthOf(value);
         _command[_commandAt++] = value;
-        if (_commandAt < _commandLength)
+        // DRIVE SPECIFICATION has as many parameters as it likes: the last says so.
+        var isSpecified = _command[0] == DriveSpecification && _commandAt > 1 && (value & SpecificationDone) != 0;
+        if (_commandAt < _commandLength && !isSpecified)
             return;
         _phase = Phase.Execution;
         Execute();
     }
 
-    /// <summary>Bytes of a command, opcode included.</summary>
+    /// <summary>
+    /// Keeps what is told of each drive: its number in bits 6 and 5, its tables of rates and densities below; there is one table here.
+    /// The byte that ends the list also says whether all four are to be told back.
+    /// </summary>
+    private void SpecifyDrives(ReadOnlySpan<byte> parameters)
+    {
+        foreach (var parameter in parameters)
+        {
+            if ((parameter & SpecificationDone) == 0)
+                _specifications[(parameter >> 5) & 3] = (byte)(parameter & 0x1F);
+        }
+
+        if ((parameters[^1] & (SpecificationDone | NoResults)) == SpecificationDone)
+            ToResult(false, _specifications);
+        else
+            ToCommandPhase();
+    }
+
+    /// <summary>Bytes of a command, opcode included, at most.</summary>
     private static int LengthOf(byte code) => code switch
     {
         0x03 or 0x0F or 0x8F or 0xCF => 3,
         0x04 or 0x07 or 0x12 or 0x33 or 0x17 => 2,
         0x13 => 4,
         0x4E => 17,
-        0x8E => 6,
+        DriveSpecification => 6,
         _ => (code & 0x1F) switch
         {
             0x02 or 0x05 or 0x06 or 0x09 or 0x0C or 0x11 or 0x16 or 0x19 or 0x1D => 9,
@@ -304,8 +327,8 @@ public sealed partial class Fdc82078 : Device
             case 0x4E: // RESTORE
                 ToCommandPhase();
                 return;
-            case 0x8E: // DRIVE SPECIFICATION
-                ToCommandPhase();
+            case DriveSpecification:
+                SpecifyDrives(_command.AsSpan(1, _commandAt - 1));
                 return;
         }
 

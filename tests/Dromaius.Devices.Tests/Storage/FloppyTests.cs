@@ -170,6 +170,16 @@ public sealed class FloppyTests : IDisposable
     }
 
     [Fact]
+    public void DriveSpecificationEndsWhereItsLastParameterSays()
+    {
+        Assert.Empty(Command(0, 0x8E, 0x21, 0xC0));
+        Assert.Equal([0x00, 0x01, 0x1A, 0x00], Command(4, 0x8E, 0x5A, 0x80));
+        Assert.Empty(Command(0, 0x8E, 0xC0));
+        Assert.Empty(Command(0, 0x8E, 0, 0x20, 0x40, 0x60, 0xC0));
+        Assert.Equal([0x90], Command(1, 0x10));
+    }
+
+    [Fact]
     public void SmallCommands()
     {
         Assert.Equal([0x90], Command(1, 0x10));
