@@ -19,6 +19,9 @@ public sealed class DeviceTests : IDisposable
         File.WriteAllBytes(disc, Encoding.ASCII.GetBytes(new string('\a', 2 << 20)));
         var floppy = Path.Combine(_folder, "floppy.img");
         File.WriteAllBytes(floppy, new byte[1440 << 10]);
+        // Linux steps twice for each of its tracks.
+        var small = Path.Combine(_folder, "small.img");
+        File.WriteAllBytes(small, new byte[360 << 10]);
         using var guest = Boot("disks,leave", ["-machine", "q35",
             .. Drive(8), "-device", "virtio-blk-pci-transitional,drive=d8", .. Drive(9), "-device", "virtio-blk-pci-non-transitional,drive=d9",
             "-device", "virtio-scsi-pci-transitional,id=t", .. Drive(10), "-device", "scsi-hd,drive=d10,bus=t.0",
@@ -27,7 +30,8 @@ public sealed class DeviceTests : IDisposable
             "-device", "isa-ide,id=i,iobase=0x1e8,iobase2=0x3ee,irq=11", .. Drive(13), "-device", "ide-hd,drive=d13,bus=i.0",
             "-device", "ich9-ahci,id=a", .. Drive(14), "-device", "ide-hd,drive=d14,bus=a.0",
             "-drive", $"file={disc},format=raw,if=none,id=c,media=cdrom", "-device", "ide-cd,drive=c,bus=a.1",
-            "-drive", $"file={floppy},format=raw,if=floppy", "-device", "isa-debug-exit,iobase=0xf4"]);
+            "-drive", $"file={floppy},format=raw,if=floppy", "-drive", $"file={small},format=raw,if=none,id=small",
+            "-device", "floppy,unit=1,drive=small,drive-type=120", "-device", "isa-debug-exit,iobase=0xf4"]);
         guest.ExpectExit((0x31 << 1) | 1, BootSeconds);
         Assert.Contains($"disk of 8 MiB {Sum} virtio_blk", guest.Output);
         Assert.Contains($"disk of 9 MiB {Sum} virtio_blk", guest.Output);
@@ -37,6 +41,7 @@ public sealed class DeviceTests : IDisposable
         Assert.Contains($"disk of 13 MiB {Sum} sd\r", guest.Output); // on no bus that has drivers
         Assert.Contains($"disk of 14 MiB {Sum} sd ahci", guest.Output);
         Assert.Contains("disk of 0 MiB 2272566489a5e3e5c3f2fb41ec112f10 floppy", guest.Output);
+        Assert.Contains("disk of 0 MiB b726b312ef4283732b929368c50a3e71 floppy", guest.Output);
         Assert.Contains("disc 02be6fa5865787ef074eefff70bacd33", guest.Output);
         Assert.DoesNotContain("I/O error", guest.Output);
     }
