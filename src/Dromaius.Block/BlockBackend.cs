@@ -86,6 +86,9 @@ public sealed class BlockBackend : IDisposable
     /// <summary>The name that users gave the drive; empty for one that belongs to a device.</summary>
     public string Name { get; init; }
 
+    /// <summary>Made for a job on a node that no device has.</summary>
+    internal bool IsOfJob { get; init; }
+
     /// <summary>What the device does with the medium.</summary>
     internal ImagePermissions Held => !_isClaimed ? 0 : ImagePermissions.ConsistentRead | (IsReadOnly ? 0 : ImagePermissions.Write);
 

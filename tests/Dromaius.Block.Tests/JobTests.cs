@@ -47,6 +47,51 @@ public sealed class JobTests : IDisposable
     }
 
     [Fact]
+    public void NodesWithoutADriveAreCopiedAndStreamed()
+    {
+        _ = MakeChain();
+        OnLoop(() =>
+        {
+            _graph.RemoveBackend("d0");
+            return 0;
+        });
+        var source = AddNode("top.qcow2", "n");
+        var length = source.Length;
+        ImageFormats.Find("raw")!.Create(new CreateRequest(_folder["copy.raw"], length, new BlockOptions(), OpenFlags.Tool));
+        var target = AddNode("copy.raw", "t");
+        var copy = OnLoop(() => _graph.Jobs.Mirror("copy", "n", target.Retain(), SyncMode.Full));
+        WaitFor(() => copy.IsReady);
+        OnLoop(() =>
+        {
+            copy.Complete();
+            return 0;
+        });
+        WaitFor(() => copy.Status is JobStatus.Null);
+        Assert.Null(copy.Error);
+        var stream = OnLoop(() => _graph.Jobs.Stream("s", "n", null));
+        WaitFor(() => stream.Status is JobStatus.Null);
+        Assert.Null(stream.Error);
+        Assert.Null(source.Backing);
+        var (there, here) = (new byte[length], new byte[length]);
+        source.Read(0, there);
+        target.Read(0, here);
+        Assert.True(there.AsSpan().SequenceEqual(here));
+        // The jobs gave up what they held.
+        OnLoop(() =>
+        {
+            _graph.DeleteNode("n");
+            _graph.DeleteNode("t");
+            return 0;
+        });
+    }
+
+    private BlockNode AddNode(string file, string name)
+    {
+        var options = BlockOptions.Parse($"driver={Path.GetExtension(file)[1..]},node-name={name},file.driver=file,file.filename={_folder[file]}");
+        return OnLoop(() => _graph.AddNode(options));
+    }
+
+    [Fact]
     public void StreamStopsAtABase()
     {
         var backend = MakeChain();

@@ -157,6 +157,19 @@ public sealed class BlockGraph : IDisposable
     }
 
     /// <summary>
+    /// The backend on which a job works: that of <see cref="RequireBackend"/>, or one for the job alone on a node that no device has; the
+    /// job gives that up when it ends.
+    /// </summary>
+    internal BlockBackend BackendForJob(string name) =>
+        _nodes.TryGetValue(name, out var node) && AllBackends.All(b => b.Node != node && b.Id != name)
+            ? new BlockBackend(name, _loop, node.Retain()) { Name = "", IsOfJob = true }
+            : RequireBackend(name);
+
+    /// <summary>The image of a drive or of a node's name; it must be there.</summary>
+    public BlockNode RequireImage(string name) =>
+        _nodes.GetValueOrDefault(name) ?? RequireBackend(name).Node!;
+
+    /// <summary>
     /// <c>blockdev-snapshot-sync</c>: the drive goes on in a new image above the present one, which becomes read-only.
     /// </summary>
     /// <param name="device">The drive.</param>
@@ -302,6 +315,10 @@ public sealed class BlockGraph : IDisposable
             throw new BlockException(BlockError.NoEntry, $"Failed to find node with node-name='{name}'");
         if (!_userNodes.Contains(name))
             throw new BlockException(BlockError.Invalid, $"Node {name} is not owned by the monitor");
+        if (Jobs.All.FirstOrDefault(j => j.Device == name) is { } job)
+            throw new BlockException(BlockError.Busy, $"Node '{name}' is busy: block device is in use by block job: {job.Type}");
+        if (_nodes.Values.FirstOrDefault(n => n.Backing == node && !n.IsDisposed) is { } overlay)
+            throw new BlockException(BlockError.Busy, $"Node '{name}' is busy: node is used as backing hd of '{overlay.NodeName}'");
         if (IsUsed(node))
             throw new BlockException(BlockError.Busy, $"Node {name} is in use");
         _ = _userNodes.Remove(name);
@@ -466,6 +483,9 @@ public sealed class BlockGraph : IDisposable
 
     private static readonly System.Buffers.SearchValues<char> NameCharacters =
         System.Buffers.SearchValues.Create("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-._");
+
+    /// <summary>Nothing but the user holds the node.</summary>
+    public bool IsFree(BlockNode node) => _userNodes.Contains(node.NodeName ?? "") && !IsUsed(node);
 
     private static bool IsUsed(BlockNode node) => node.References > 1;
 }

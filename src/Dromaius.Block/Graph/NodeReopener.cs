@@ -19,6 +19,8 @@ internal static class NodeReopener
             throw new BlockException(BlockError.Invalid, "Cannot change the option 'driver'");
         foreach (var key in Same)
             _ = options.Take(key);
+        if (options.HasBelow("file") && node.File is { } inner)
+            RequireSame(options.Below("file"), inner);
         if (options.Take("file") is { } file && node.File is { } child && graph.FindImage(file) != child)
             throw new BlockException(BlockError.NotSupported, $"Changing the 'file' child of '{node.Driver}' nodes is not supported");
         var readOnly = options.TakeBool("read-only") ?? false;
@@ -33,10 +35,26 @@ internal static class NodeReopener
         if (backing != null)
             SetBacking(graph, node, backing);
         else if (node.Backing != null)
-            throw new BlockException(BlockError.Invalid, $"The option 'backing' is missing for the backing chain of '{name}'");
+            throw new BlockException(BlockError.Invalid, $"backing is missing for '{node.NodeName}'");
         node.Reopen(readOnly);
         node.AllowsDiscard = discard;
         node.DetectZeroes = zeroes;
+    }
+
+    /// <summary>Options of a child that stays as it is.</summary>
+    private static void RequireSame(BlockOptions options, BlockNode node)
+    {
+        Check("driver", node.Driver);
+        Check("filename", node.FileName);
+        Check("node-name", node.NodeName);
+        foreach (var key in Same)
+            _ = options.Take(key);
+
+        void Check(string key, string? now)
+        {
+            if (options.Take(key) is { } value && value != now)
+                throw new BlockException(BlockError.Invalid, $"Cannot change the option '{key}'");
+        }
     }
 
     private static void SetBacking(BlockGraph graph, BlockNode node, string name)
@@ -53,7 +71,8 @@ internal static class NodeReopener
                 throw new BlockException(BlockError.Invalid, $"Making '{name}' a backing child of '{node.NodeName}' would create a cycle");
         }
 
-        if (graph.Jobs.All.Count > 0)
+        // Copies to or from a node do not mind what is behind it; those along a chain do.
+        if (graph.Jobs.All.Any(static j => j.Type is "stream" or "commit"))
             throw new BlockException(BlockError.Busy, $"Cannot change 'backing' link from '{node.NodeName}' to '{old?.NodeName}': a block job runs");
         if (node is not IBackingChange change)
             throw new BlockException(BlockError.NotSupported, $"'{node.NodeName}' is a {node.Driver} node that does not support backing files");

@@ -78,6 +78,9 @@ public abstract class BlockJob
 
     protected BlockGraph Graph { get; }
 
+    /// <summary>The backend made for this job; closed when it is over.</summary>
+    internal BlockBackend? Own { get; init; }
+
     /// <summary>Told on the event loop of every change of <see cref="Status"/>, in order, although the job may have gone on.</summary>
     public event Action<BlockJob, JobStatus>? StatusChanged;
 
@@ -273,6 +276,7 @@ public abstract class BlockJob
             }
 
             OnLoop(Succeed);
+            OnLoop(GiveUpOwn);
         }
         catch (OperationCanceledException)
         {
@@ -302,11 +306,18 @@ public abstract class BlockJob
         try
         {
             OnLoop(Abandon);
+            OnLoop(GiveUpOwn);
         }
         catch (IOException e)
         {
             Error ??= e.Message;
         }
+    }
+
+    private void GiveUpOwn()
+    {
+        Own?.Dispose();
+        Graph.Forget();
     }
 
     private void Change(Action change)

@@ -68,8 +68,7 @@ public sealed class JobList(BlockGraph graph)
     public BlockJob Stream(string? id, string device, string? baseName, string? backingFile = null, long speed = 0, JobErrorPolicy onError = 0,
         bool autoFinalize = true, bool autoDismiss = true)
     {
-        var backend = graph.RequireBackend(device);
-        var top = backend.Node!;
+        var top = graph.RequireImage(device);
         if (top is not Qcow2.Qcow2Node image)
             throw new BlockException(BlockError.NotSupported, $"Streaming into format '{top.Driver}' is not supported");
         var below = baseName == null ? null : FindBelow(top, baseName);
@@ -102,13 +101,13 @@ public sealed class JobList(BlockGraph graph)
         {
             return Begin(new MirrorJob(graph, Name(id, device), "commit", backend, target, SyncMode.Full, target)
             {
-                Device = device, Speed = speed, OnError = onError, AutoFinalize = autoFinalize, AutoDismiss = autoDismiss,
+                Own = Own(backend), Device = device, Speed = speed, OnError = onError, AutoFinalize = autoFinalize, AutoDismiss = autoDismiss,
             });
         }
 
         return Begin(new CommitJob(graph, Name(id, device), active, top, target, backingFile)
         {
-            Device = device, Speed = speed, OnError = onError, AutoFinalize = autoFinalize, AutoDismiss = autoDismiss,
+            Own = Own(backend), Device = device, Speed = speed, OnError = onError, AutoFinalize = autoFinalize, AutoDismiss = autoDismiss,
         });
     }
 
@@ -121,7 +120,7 @@ public sealed class JobList(BlockGraph graph)
             target.Resize(backend.Node.Length);
         return Begin(new MirrorJob(graph, Name(id, device), "mirror", backend, target, sync, null)
         {
-            Device = device, Speed = speed, OnError = onError, AutoFinalize = autoFinalize, AutoDismiss = autoDismiss, Backing = backing,
+            Own = Own(backend), Device = device, Speed = speed, OnError = onError, AutoFinalize = autoFinalize, AutoDismiss = autoDismiss, Backing = backing,
         });
     }
 
@@ -134,7 +133,7 @@ public sealed class JobList(BlockGraph graph)
             throw new BlockException(BlockError.Invalid, "Source and target image have different sizes");
         return Begin(new BackupJob(graph, Name(id, device), backend, target, scope, compress)
         {
-            Device = device, Speed = speed, OnError = onError, AutoFinalize = autoFinalize, AutoDismiss = autoDismiss,
+            Own = Own(backend), Device = device, Speed = speed, OnError = onError, AutoFinalize = autoFinalize, AutoDismiss = autoDismiss,
         });
     }
 
@@ -170,8 +169,10 @@ public sealed class JobList(BlockGraph graph)
         ? throw new BlockException(BlockError.Busy, $"Job ID '{id ?? device}' already in use") : id ?? device;
 
     /// <summary>A drive that no other job has put its filter on.</summary>
-    private BlockBackend Require(string device) => graph.RequireBackend(device) is { Node: not JobFilterNode } backend ? backend
+    private BlockBackend Require(string device) => graph.BackendForJob(device) is { Node: not JobFilterNode } backend ? backend
         : throw new BlockException(BlockError.Busy, $"Node '{device}' is busy: block device is in use by block job");
+
+    private static BlockBackend? Own(BlockBackend backend) => backend.IsOfJob ? backend : null;
 
     private static bool Matches(BlockNode node, string name) => node.NodeName == name || node.FileName == name;
 

@@ -245,19 +245,21 @@ internal sealed class BlockCommands
     private JsonNode? SnapshotFile(QmpArguments a)
     {
         var (node, backend) = FindNode(a.OptionalText("device"), a.OptionalText("node-name"));
-        if (backend == null)
-            throw QmpErrorException.Generic($"Node '{node.NodeName}' is not the top of a drive");
         var name = a.OptionalText("format") ?? "qcow2";
-        var format = ImageFormats.Find(name) ?? throw QmpErrorException.Generic($"Invalid snapshot format '{name}'");
+        _ = ImageFormats.Find(name) ?? throw QmpErrorException.Generic($"Invalid snapshot format '{name}'");
         return Guard(() =>
         {
             var file = a.Text("snapshot-file");
             if (a.OptionalText("mode") != "existing")
             {
                 var create = new BlockOptions();
-                create.Set("backing_file", Path.GetFullPath(node.FileName));
+                create.Set("size", node.Length.ToString(System.Globalization.CultureInfo.InvariantCulture));
+                // Beside the image its own name leads to it; from another folder only the whole path does.
+                var whole = Path.GetFullPath(node.FileName);
+                create.Set("backing_file", Path.GetFullPath(ImageOpener.Combine(file, node.FileName)) == whole ? node.FileName : whole);
                 create.Set("backing_fmt", node.Driver);
-                format.Create(new CreateRequest(file, node.Length, create, new OpenFlags { Graph = Graph }));
+                Console.Out.WriteLine(ImageCreator.Create(file, name, create, OpenFlags.Tool, checkBacking: false).Description);
+                ImageCreator.Write(file, name, create, OpenFlags.Tool);
             }
 
             var options = new BlockOptions();
@@ -271,7 +273,7 @@ internal sealed class BlockCommands
     private JsonNode? SnapshotNode(QmpArguments a)
     {
         var node = Graph.FindNode(a.Text("node")) ?? throw QmpErrorException.Generic($"Cannot find device='{a.Text("node")}' nor node-name='{a.Text("node")}'");
-        var backend = Graph.AllBackends.FirstOrDefault(b => b.Node == node) ?? throw QmpErrorException.Generic($"Node '{node.NodeName}' is not the top of a drive");
+        var backend = Graph.AllBackends.FirstOrDefault(b => b.Node == node);
         var overlay = Graph.FindNode(a.Text("overlay")) ?? throw QmpErrorException.Generic($"Cannot find device='{a.Text("overlay")}' nor node-name='{a.Text("overlay")}'");
         if (overlay.Backing != null)
             throw QmpErrorException.Generic("The overlay already has a backing image");
@@ -281,19 +283,23 @@ internal sealed class BlockCommands
                 throw QmpErrorException.Generic($"Making '{node.NodeName}' a backing child of '{overlay.NodeName}' would create a cycle");
         }
 
-        if (Graph.AllBackends.Any(b => b.Node == overlay))
+        if (!Graph.IsFree(overlay))
             throw QmpErrorException.Generic("The overlay is already in use");
         return Guard(() => PutAbove(backend, node, overlay.Retain()));
     }
 
     /// <summary>The drive's image becomes the backing image of another, which takes its place.</summary>
-    private static void PutAbove(BlockBackend backend, BlockNode node, BlockNode overlay)
+    private static void PutAbove(BlockBackend? backend, BlockNode node, BlockNode overlay)
     {
-        backend.Drain();
+        backend?.Drain();
         node.Flush();
         (ImageFormats.Find(overlay.Driver) ?? throw new BlockException(BlockError.NotSupported, $"The overlay does not support backing images"))
-            .SetBacking(overlay, node);
-        backend.ReplaceNode(overlay);
+            .SetBacking(overlay, backend == null ? node.Retain() : node);
+        // A node that nobody uses becomes what is below the overlay, and that is all.
+        if (backend != null)
+            backend.ReplaceNode(overlay);
+        else
+            overlay.Release();
     }
 
     private JsonArray List() => new([.. (_machine.Blocks?.AllBackends ?? []).Select(b =>

@@ -14,6 +14,7 @@ internal sealed class JobCommands
         enum MirrorSyncMode = top full none incremental bitmap
         enum BitmapSyncMode = on-success never always
         enum BlockdevOnError = report ignore enospc stop auto
+        struct BackupPerf = use-copy-range?: bool, max-workers?: int, max-chunk?: int
         struct JobInfo = id: str, type: JobType, status: JobStatus, current-progress: int, total-progress: int, error?: str
         struct BlockJobInfo = type: JobType, device: str, len: int, offset: int, busy: bool, paused: bool, speed: int, io-status: BlockDeviceIoStatus, ready: bool, status: JobStatus, auto-finalize: bool, auto-dismiss: bool, error?: str
         command query-jobs -> [JobInfo]
@@ -21,9 +22,9 @@ internal sealed class JobCommands
         command block-stream(job-id?: str, device: str, base?: str, base-node?: str, backing-file?: str, bottom?: str, speed?: int, on-error?: BlockdevOnError, filter-node-name?: str, auto-finalize?: bool, auto-dismiss?: bool)
         command block-commit(job-id?: str, device: str, base-node?: str, base?: str, top-node?: str, top?: str, backing-file?: str, speed?: int, on-error?: BlockdevOnError, filter-node-name?: str, auto-finalize?: bool, auto-dismiss?: bool)
         command drive-mirror(job-id?: str, device: str, target: str, format?: str, node-name?: str, replaces?: str, sync: MirrorSyncMode, mode?: NewImageMode, speed?: int, granularity?: uint32, buf-size?: int, on-source-error?: BlockdevOnError, on-target-error?: BlockdevOnError, unmap?: bool, copy-mode?: str, auto-finalize?: bool, auto-dismiss?: bool)
-        command drive-backup(job-id?: str, device: str, target: str, format?: str, sync: MirrorSyncMode, mode?: NewImageMode, speed?: int, bitmap?: str, bitmap-mode?: BitmapSyncMode, compress?: bool, filter-node-name?: str, on-source-error?: BlockdevOnError, on-target-error?: BlockdevOnError, auto-finalize?: bool, auto-dismiss?: bool)
+        command drive-backup(job-id?: str, device: str, target: str, format?: str, sync: MirrorSyncMode, mode?: NewImageMode, speed?: int, bitmap?: str, bitmap-mode?: BitmapSyncMode, compress?: bool, x-perf?: BackupPerf, filter-node-name?: str, on-source-error?: BlockdevOnError, on-target-error?: BlockdevOnError, auto-finalize?: bool, auto-dismiss?: bool)
         command blockdev-mirror(job-id?: str, device: str, target: str, replaces?: str, sync: MirrorSyncMode, speed?: int, granularity?: uint32, buf-size?: int, on-source-error?: BlockdevOnError, on-target-error?: BlockdevOnError, filter-node-name?: str, copy-mode?: str, auto-finalize?: bool, auto-dismiss?: bool)
-        command blockdev-backup(job-id?: str, device: str, target: str, sync: MirrorSyncMode, speed?: int, bitmap?: str, bitmap-mode?: BitmapSyncMode, compress?: bool, on-source-error?: BlockdevOnError, on-target-error?: BlockdevOnError, filter-node-name?: str, auto-finalize?: bool, auto-dismiss?: bool)
+        command blockdev-backup(job-id?: str, device: str, target: str, sync: MirrorSyncMode, speed?: int, bitmap?: str, bitmap-mode?: BitmapSyncMode, compress?: bool, x-perf?: BackupPerf, on-source-error?: BlockdevOnError, on-target-error?: BlockdevOnError, filter-node-name?: str, auto-finalize?: bool, auto-dismiss?: bool)
         open command blockdev-create(job-id: str, options: any)
         command block-job-set-speed(device: str, speed: int)
         command block-job-cancel(device: str, force?: bool)
@@ -54,10 +55,10 @@ internal sealed class JobCommands
         {
             ["query-jobs"] = _ => new JsonArray([.. All.Select(Describe)]),
             ["query-block-jobs"] = _ => new JsonArray([.. All.Select(DescribeBlock)]),
-            ["block-stream"] = a => Begin(() => Jobs.Stream(a.OptionalText("job-id"), a.Text("device"), a.OptionalText("base-node") ?? a.OptionalText("base"),
+            ["block-stream"] = a => Begin(() => Jobs.Stream(a.OptionalText("job-id"), a.Text("device"), Layer(a, "base"),
                 a.OptionalText("backing-file"), a.Integer("speed"), Policy(a.OptionalText("on-error")), a.Flag("auto-finalize", true), a.Flag("auto-dismiss", true))),
-            ["block-commit"] = a => Begin(() => Jobs.Commit(a.OptionalText("job-id"), a.Text("device"), a.OptionalText("top-node") ?? a.OptionalText("top"),
-                a.OptionalText("base-node") ?? a.OptionalText("base"), a.OptionalText("backing-file"), a.Integer("speed"), Policy(a.OptionalText("on-error")),
+            ["block-commit"] = a => Begin(() => Jobs.Commit(a.OptionalText("job-id"), a.Text("device"), Layer(a, "top"),
+                Layer(a, "base"), a.OptionalText("backing-file"), a.Integer("speed"), Policy(a.OptionalText("on-error")),
                 a.Flag("auto-finalize", true), a.Flag("auto-dismiss", true))),
             ["drive-mirror"] = a => Begin(() => Copy(a, bitmaps: false, (target, sync) => Mirror(a, target, sync,
                 a.OptionalText("mode") == "existing" ? MirrorBacking.OfTarget : MirrorBacking.OfSource))),
@@ -142,6 +143,16 @@ internal sealed class JobCommands
         return Begin(() => Jobs.Create(id, BlockOptions.Parse(options.ToJsonString())));
     }
 
+    /// <summary>An image of the chain: a node by its name, or a file as the image above it calls it.</summary>
+    private string? Layer(QmpArguments a, string which)
+    {
+        if (a.OptionalText(which + "-node") is not { } node)
+            return a.OptionalText(which);
+        if (a.Has(which))
+            throw QmpErrorException.Generic($"'{which}-node' and '{which}' cannot be specified at the same time");
+        return _machine.Blocks!.FindNode(node) != null ? node : throw QmpErrorException.Generic($"Cannot find device='' nor node-name='{node}'");
+    }
+
     private BlockJob Mirror(QmpArguments a, BlockNode target, SyncMode sync, MirrorBacking backing) => Jobs.Mirror(a.OptionalText("job-id"), a.Text("device"), target, sync,
         a.Integer("speed"), Policy(a.OptionalText("on-source-error")), a.Flag("auto-finalize", true), a.Flag("auto-dismiss", true), backing);
 
@@ -175,7 +186,7 @@ internal sealed class JobCommands
             mode = "on-success";
         }
 
-        var bitmap = _machine.Blocks!.RequireBackend(a.Text("device")).Node!.DirtyBitmaps.FirstOrDefault(b => b.Name == name)
+        var bitmap = _machine.Blocks!.RequireImage(a.Text("device")).DirtyBitmaps.FirstOrDefault(b => b.Name == name)
             ?? throw QmpErrorException.Generic($"Bitmap '{name}' could not be found");
         if (mode == null)
             throw QmpErrorException.Generic("Bitmap sync mode must be given when providing a bitmap");
@@ -196,7 +207,7 @@ internal sealed class JobCommands
     private BlockJob CopyToNode(QmpArguments a, bool bitmaps, Func<BlockNode, SyncMode, BlockJob> begin)
     {
         var graph = _machine.Blocks!;
-        var source = graph.RequireBackend(a.Text("device")).Node!;
+        var source = graph.RequireImage(a.Text("device"));
         var name = a.Text("target");
         var target = graph.FindNode(name) ?? throw QmpErrorException.Generic($"Cannot find device='{name}' nor node-name='{name}'");
         if (target == source)
@@ -222,7 +233,7 @@ internal sealed class JobCommands
     private BlockJob Copy(QmpArguments a, bool bitmaps, Func<BlockNode, SyncMode, BlockJob> begin)
     {
         var graph = _machine.Blocks!;
-        var source = graph.RequireBackend(a.Text("device")).Node!;
+        var source = graph.RequireImage(a.Text("device"));
         var sync = Sync(a, bitmaps);
         var (file, format) = (a.Text("target"), a.OptionalText("format") ?? source.Driver);
         if (a.OptionalText("mode") != "existing")
@@ -235,7 +246,7 @@ internal sealed class JobCommands
                 create.Set("backing_fmt", backing.Driver);
             }
 
-            _ = ImageCreator.Create(file, format, create, OpenFlags.Tool, checkBacking: false);
+            Console.Out.WriteLine(ImageCreator.Create(file, format, create, OpenFlags.Tool, checkBacking: false).Description);
             ImageCreator.Write(file, format, create, OpenFlags.Tool);
         }
 
