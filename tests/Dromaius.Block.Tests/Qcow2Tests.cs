@@ -231,6 +231,31 @@ public sealed class Qcow2Tests : IDisposable
     }
 
     [Fact]
+    public void PartsOfClustersThatReadAsZeroesBecomeZeroClusters()
+    {
+        var (below, above) = (_folder["below.qcow2"], _folder["above.qcow2"]);
+        Create(below, 1 << 20, "cluster_size=4096");
+        var node = Open(below);
+        node.Write(65536 + 4096, [7]);
+        node.Release();
+        Create(above, 1 << 20, $"backing_file={below},backing_fmt=qcow2");
+        node = Open(above);
+        node.WriteZeroes(1000, 3000, false);
+        Assert.True(node.Status(0, 65536) is { IsAllocated: true, IsZero: true, Length: 65536 });
+        // Something of the cluster is not zero: what is asked for is stored.
+        node.WriteZeroes(65536, 4096, true);
+        Assert.True(node.Status(65536, 65536) is { IsAllocated: true, IsZero: false, Length: 65536 });
+        var data = new byte[131072];
+        node.Read(0, data);
+        Assert.Equal(65536 + 4096, data.AsSpan().IndexOfAnyExcept((byte)0));
+        // An aligned range without anything stored is marked, whether or not storage may be given back.
+        node.WriteZeroes(131072, 65536, true);
+        Assert.True(node.Status(131072, 65536).IsAllocated);
+        node.Release();
+        CheckBoth(above);
+    }
+
+    [Fact]
     public void LeaksAndErrorsAreRepaired()
     {
         var path = _folder["d.qcow2"];

@@ -88,8 +88,6 @@ public sealed class Qcow2Checker(Qcow2Node node)
         }
 
         CheckFlags(header, refcounts, l1, repair);
-        if ((repair & Qcow2Repair.Errors) != 0 && _result.Corruptions == 0 && _result.CheckErrors == 0)
-            node.ClearCorrupt();
         return _result;
     }
 

@@ -11,7 +11,11 @@ public sealed partial class Qcow2Node
     {
         var result = new Qcow2Checker(this).Run(repair);
         if (repair == Qcow2Repair.All && result.Corruptions + result.CheckErrors == 0 && result.Failure == BlockError.None)
+        {
             MarkClean();
+            ClearCorrupt();
+        }
+
         return result;
     }
 

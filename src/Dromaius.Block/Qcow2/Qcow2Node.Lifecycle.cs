@@ -154,6 +154,7 @@ public sealed partial class Qcow2Node
             var result = new Qcow2Checker(this).Run(Qcow2Repair.All);
             if (result.Corruptions > 0 || result.CheckErrors > 0 || result.Failure != BlockError.None)
                 throw new BlockException(BlockError.Io, "qcow2: Image was not closed cleanly and could not be repaired");
+            ClearCorrupt();
             ClearDirtyFlag();
         }
 

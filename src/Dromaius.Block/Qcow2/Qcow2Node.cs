@@ -448,6 +448,12 @@ public sealed partial class Qcow2Node : BlockNode, ICheckable, IBackingChange
             if (!_readOnly)
                 CloseCleanly();
         }
+        catch (BlockException e)
+        {
+            // Nobody is left to tell but the user; what was flushed is safe.
+            if (_l2.HasDirty || _refcounts.HasDirty)
+                Console.Error.WriteLine($"qcow2: Failed to flush the {(_l2.HasDirty ? "L2 table" : "refcount block")} cache: {e.Message}");
+        }
         finally
         {
             _backing?.Release();
