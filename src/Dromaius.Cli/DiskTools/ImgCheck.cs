@@ -44,13 +44,13 @@ internal static class ImgCheck
             result = checkable.Check(repair);
             if (result.Failure != BlockError.None)
             {
-                foreach (var line in result.Lines)
-                    Host.Warn(line + "\n");
+                PrintLines(result);
                 throw new BlockException(result.Failure);
             }
 
             if (repair != Qcow2Repair.None && result.CorruptionsFixed + result.LeaksFixed > 0)
             {
+                PrintLines(result);
                 if (!json && !options.Has("q"))
                     PrintRepaired(result);
                 var (corruptions, leaks) = (result.CorruptionsFixed, result.LeaksFixed);
@@ -63,6 +63,7 @@ internal static class ImgCheck
             throw new ToolException($"Check failed: {e.Message}");
         }
 
+        PrintLines(result);
         if (json)
             Host.Print(InfoTree.ToJson(Tree(result, name, node.Driver)) + "\n");
         else
@@ -74,10 +75,14 @@ internal static class ImgCheck
         return result.CheckErrors > 0 ? Failed : 0;
     }
 
-    private static void PrintRepaired(CheckResult result)
+    private static void PrintLines(CheckResult result)
     {
         foreach (var line in result.Lines)
             Host.Warn(line + "\n");
+    }
+
+    private static void PrintRepaired(CheckResult result)
+    {
         Host.Print(string.Create(CultureInfo.InvariantCulture, $"""
             The following inconsistencies were found and repaired:
 
@@ -91,8 +96,6 @@ internal static class ImgCheck
 
     private static void Print(CheckResult result, bool quiet)
     {
-        foreach (var line in result.Lines)
-            Host.Warn(line + "\n");
         if (quiet)
             return;
         var text = new StringBuilder();
@@ -137,11 +140,11 @@ internal static class ImgCheck
         AddIf("image-end-offset", result.ImageEndOffset);
         AddIf("compressed-clusters", result.CompressedClusters);
         AddIf("total-clusters", result.TotalClusters);
-        AddIf("leaks-fixed", result.LeaksFixed);
+        AddIf("corruptions-fixed", result.CorruptionsFixed);
         AddIf("fragmented-clusters", result.FragmentedClusters);
         AddIf("leaks", result.Leaks);
         tree.Add("check-errors", result.CheckErrors);
-        AddIf("corruptions-fixed", result.CorruptionsFixed);
+        AddIf("leaks-fixed", result.LeaksFixed);
         AddIf("corruptions", result.Corruptions);
         AddIf("allocated-clusters", result.AllocatedClusters);
         return tree.Add("filename", name).Add("format", format);

@@ -18,14 +18,16 @@ internal static class ImgCommit
         var flags = ImgTool.Cache(OpenFlags.Tool, options.Value("t") ?? "writeback", "cache");
         using var node = ImgTool.Open(name, options.Value("f"), flags, options.Has("image-opts"));
         var target = node.Backing;
-        // Into a base further down, the overlay has to stay: others between would hide it.
-        var keep = options.Has("d");
-        if (options.Value("b") is { } wanted)
+        // Whoever names a base keeps the overlay: others between would hide what went further down.
+        var wanted = options.Value("b");
+        var keep = options.Has("d") || wanted != null;
+        if (wanted != null)
         {
-            while (target != null && target.FileName != wanted && Path.GetFullPath(target.FileName) != Path.GetFullPath(wanted))
+            var above = node;
+            while (target != null && Path.GetFullPath(target.FileName) != Path.GetFullPath(ImageOpener.Combine(above.FileName, wanted)))
             {
+                above = target;
                 target = target.Backing;
-                keep = true;
             }
 
             if (target == null)
@@ -36,20 +38,38 @@ internal static class ImgCommit
             throw new ToolException("Image does not have a backing file");
         using var progress = new ProgressLine(options.Has("p") && !options.Has("q"));
         target.Reopen(false);
-        if (node.Length > target.Length)
-            target.Resize(node.Length);
-        Copy(node, target, progress);
-        target.Flush();
-        if (!keep && node is IBackingChange change)
+        try
         {
-            change.MakeEmpty();
-            node.Flush();
+            if (node.Length > target.Length)
+                target.Resize(node.Length);
+            Copy(node, target, progress);
+            target.Flush();
         }
+        catch (BlockException e)
+        {
+            throw new ToolException($"Block job failed: {e.Message}");
+        }
+
+        if (!keep && node is IBackingChange change)
+            Empty(node, change);
 
         target.Reopen(true);
         if (!options.Has("q"))
             Host.Print("Image committed.\n");
         return 0;
+    }
+
+    private static void Empty(BlockNode node, IBackingChange change)
+    {
+        try
+        {
+            change.MakeEmpty();
+            node.Flush();
+        }
+        catch (BlockException e)
+        {
+            throw new ToolException($"Failed to empty {node.FileName}: {e.Message}");
+        }
     }
 
     private static void Copy(BlockNode node, BlockNode target, ProgressLine progress)

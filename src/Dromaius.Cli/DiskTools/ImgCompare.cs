@@ -6,7 +6,7 @@ namespace Dromaius.Cli.DiskTools;
 /// <summary><c>compare</c></summary>
 internal static class ImgCompare
 {
-    private const int Different = 1, Failed = 2;
+    private const int Different = 1, Failed = 2, ReadFailed = 4;
     private const int BufferSize = 2 << 20;
 
     public static int Run(string[] args)
@@ -28,7 +28,7 @@ internal static class ImgCompare
                 Host.Print(message + "\n");
             return same ? 0 : Different;
         }
-        catch (ToolException e)
+        catch (ToolException e) when (e.Status != ReadFailed)
         {
             throw new ToolException(e.Message, Failed, e.ShowHelpHint);
         }
@@ -43,6 +43,8 @@ internal static class ImgCompare
         var strict = options.Has("s");
         if (strict && a.Length != b.Length)
             return (false, "Strict mode: Image size mismatch!");
+        if (a.Length != b.Length && !options.Has("q"))
+            Host.Print("Warning: Image size mismatch!\n");
         var common = Math.Min(a.Length, b.Length);
         var buffers = (new byte[BufferSize], new byte[BufferSize]);
         for (var at = 0L; at < common;)
@@ -64,14 +66,14 @@ internal static class ImgCompare
             var y = buffers.Item2.AsSpan(0, (int)n);
             if (sa.IsZero || sb.IsZero)
             {
-                (sa.IsZero ? b : a).Read(at, x);
+                Read(sa.IsZero ? b : a, at, x);
                 if (x.IndexOfAnyExcept((byte)0) is var nonZero && nonZero >= 0)
                     return Mismatch(at + nonZero);
             }
             else
             {
-                a.Read(at, x);
-                b.Read(at, y);
+                Read(a, at, x);
+                Read(b, at, y);
                 if (x.CommonPrefixLength(y) is var prefix && prefix < n)
                     return Mismatch(at + prefix);
             }
@@ -91,7 +93,7 @@ internal static class ImgCompare
             {
                 n = Math.Min(n, BufferSize);
                 var x = buffers.Item1.AsSpan(0, (int)n);
-                longer.Read(at, x);
+                Read(longer, at, x);
                 if (x.IndexOfAnyExcept((byte)0) is var nonZero && nonZero >= 0)
                     return Mismatch(at + nonZero);
             }
@@ -99,7 +101,19 @@ internal static class ImgCompare
             at += n;
         }
 
-        return (true, "Warning: Image size mismatch!\nImages are identical.");
+        return (true, "Images are identical.");
+    }
+
+    private static void Read(BlockNode node, long at, Span<byte> into)
+    {
+        try
+        {
+            node.Read(at, into);
+        }
+        catch (BlockException e)
+        {
+            throw new ToolException($"Error while reading offset {at} of {node.FileName}: {e.Message}", ReadFailed);
+        }
     }
 
     /// <summary>Offsets are reported by sector.</summary>

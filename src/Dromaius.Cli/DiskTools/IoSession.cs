@@ -153,13 +153,13 @@ internal sealed class IoSession(IoOpenSettings defaults)
             return true;
         if (IoCommands.Find(words[0]) is not { } command)
         {
-            Host.Print($"command \"{words[0]}\" not found\n");
+            Host.Warn($"command \"{words[0]}\" not found\n");
             return false;
         }
 
         if (command.NeedsImage && Node == null)
         {
-            Host.Print("no file open, try 'help open'\n");
+            Host.Warn("no file open, try 'help open'\n");
             return false;
         }
 
