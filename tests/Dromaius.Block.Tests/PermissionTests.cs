@@ -70,6 +70,15 @@ public sealed class PermissionTests : IDisposable
     }
 
     [Fact]
+    public void AGuessedFormatHoldsItsFileAndLeavesNoClosedNode()
+    {
+        _ = _graph.AddBackend("a", _graph.Open(_folder["a.qcow2"], new BlockOptions(), new OpenFlags()));
+        Assert.Equal(2, _graph.Nodes.Count);
+        Assert.All(_graph.Nodes.Values, static n => Assert.True(n.AllocatedSize > 0));
+        Assert.Equal("Failed to get \"write\" lock", Fails(() => Drive(_other, "b", "a.qcow2")).Message);
+    }
+
+    [Fact]
     public void OverlaysShareTheirBackingFile()
     {
         Drive(_graph, "a", "o1.qcow2");

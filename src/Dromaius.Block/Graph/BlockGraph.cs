@@ -355,6 +355,8 @@ public sealed class BlockGraph : IDisposable
     /// <summary>A node that was just opened, if nobody minds.</summary>
     private BlockNode Checked(BlockNode node)
     {
+        // A file whose format was guessed may have been opened twice.
+        ForgetClosed();
         try
         {
             ApplyPermissions();
