@@ -65,7 +65,7 @@ public abstract class Machine : IDisposable
     public DisplayList Displays { get; } = new();
 
     /// <summary>Where events of keyboards and mice go.</summary>
-    public InputRouter Input { get; } = new();
+    public InputRouter Input => Options.Input;
 
     /// <summary>Presses keys for a time.</summary>
     public KeyPresser Keys { get; }

@@ -1,4 +1,5 @@
 using Dromaius.Block.Graph;
+using Dromaius.Consoles;
 using Dromaius.Core.Chardev;
 using Dromaius.Core.Devices;
 using Dromaius.Net;
@@ -135,6 +136,9 @@ public sealed record MachineOptions
 
     /// <summary>The other pairs of <c>-machine</c>, without <c>type</c> and <c>accel</c>.</summary>
     public IReadOnlyList<KeyValuePair<string, string>> MachineProperties { get; init; } = [];
+
+    /// <summary>Where events of keyboards and mice go.</summary>
+    public InputRouter Input { get; init; } = new();
 
     /// <summary>Objects that are no devices; null for none.</summary>
     public UserObjects? Objects { get; init; }

@@ -163,6 +163,23 @@ public sealed class DeviceTests : IDisposable
         }, $"{adapter} to show the picture");
     }
 
+    /// <summary>The serial mouse says who it is when Linux opens its line, and then what moves.</summary>
+    [Fact]
+    public void SerialMouse()
+    {
+        using var guest = LinuxTests.Run("stty -F /dev/ttyS1 1200 raw; dd if=/dev/ttyS1 bs=1 count=10 2>/dev/null | od -A n -t x1; read -r _",
+            "-serial", "mon:stdio", "-serial", "msmouse", "-qmp", $"unix:{Socket},server=on,wait=off");
+        guest.WaitFor("userland after", BootSeconds);
+        using var monitor = new Qmp(Socket);
+        Expect(() =>
+        {
+            monitor.Ask("input-send-event", "\"events\":[{\"type\":\"rel\",\"data\":{\"axis\":\"x\",\"value\":10}},{\"type\":\"rel\",\"data\":{\"axis\":\"y\",\"value\":-5}}]");
+            return guest.Output.Contains("4d 33 4c 0a 3b 00 4c 0a 3b 00", StringComparison.Ordinal);
+        }, "the mouse's bytes");
+        guest.Send("\n");
+        guest.ExpectExit(0, BootSeconds);
+    }
+
     /// <summary>The picture counts by four in its first byte and has FFh in its third, in 32 bits a pixel or in twice 16.</summary>
     private static bool IsDrawn(ReadOnlySpan<byte> picture, bool has16Bits)
     {

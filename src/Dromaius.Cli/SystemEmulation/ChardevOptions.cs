@@ -10,7 +10,7 @@ internal static class ChardevOptions
     public static readonly OptionSpec[] All =
     [
         new("chardev", "backend,id=id[,mux=on|off][,logfile=PATH][,logappend=on|off][,...]", """
-            null, pty, stdio[,signal=on|off], file,path=path[,append=on|off][,input-path=path], pipe,path=path,
+            null, msmouse, pty, stdio[,signal=on|off], file,path=path[,append=on|off][,input-path=path], pipe,path=path,
             socket,{host=host,port=port[,to=to]|path=path}[,server=on|off][,wait=on|off][,telnet=on|off][,nodelay=on|off][,reconnect=seconds],
             udp,port=port[,host=host][,localaddr=localaddr][,localport=localport], serial,path=path, ringbuf[,size=size], vc
             use '-chardev help' to list the backend types

@@ -2,12 +2,14 @@ using System.Runtime.InteropServices;
 using Dromaius.Block;
 using Dromaius.Block.Graph;
 using Dromaius.Boards;
+using Dromaius.Consoles;
 using Dromaius.Control;
 using Dromaius.Control.Qmp;
 using Dromaius.Core.Chardev;
 using Dromaius.Core.Errors;
 using Dromaius.Core.Processes;
 using Dromaius.Core.Time;
+using Dromaius.Devices.Input;
 using Dromaius.Net;
 
 namespace Dromaius.Cli.SystemEmulation;
@@ -58,9 +60,10 @@ internal static class SystemEmulator
 
         var loop = new EventLoop(new Lock());
         Machine? machine = null;
+        var input = new InputRouter();
         var chardevs = new CharBackendFactory(loop, () => machine!.Quit(), Host.Complain, static line => Host.Print(line + "\n"))
         {
-            EscapeCharacter = settings.EscapeCharacter,
+            EscapeCharacter = settings.EscapeCharacter, SerialMouse = id => new SerialMouse(loop, id, input),
         };
         using var consoles = new Consoles(settings, chardevs);
         using var blocks = new BlockGraph(loop);
@@ -75,6 +78,7 @@ internal static class SystemEmulator
             ObjectOptions.Open(settings, objects, later: true);
             machine = Machine.Create(Options(settings, consoles) with
             {
+                Input = input,
                 Drives = DriveSettings.Open(settings, blocks), Blocks = blocks, Networks = networks, Nics = nics, Objects = objects,
             }, loop);
             networks.WarnLoose();

@@ -57,7 +57,11 @@ public abstract class CharBackend : ICharBackend
             Send(bytes);
     }
 
-    public void AcceptInput()
+    public virtual void SetModemLines(bool dtr, bool rts)
+    {
+    }
+
+    public virtual void AcceptInput()
     {
         if (!_pending.IsEmpty)
             _loop.Post(_deliver);

@@ -12,7 +12,7 @@ public sealed partial class CharBackendFactory : IDisposable
 {
     /// <summary>The types, as <c>-chardev help</c> lists them.</summary>
     public static readonly string[] Types =
-        ["file", "null", "parallel", "pipe", "pty", "ringbuf", "memory", "serial", "socket", "stdio", "udp", "vc"];
+        ["file", "msmouse", "null", "parallel", "pipe", "pty", "ringbuf", "memory", "serial", "socket", "stdio", "udp", "vc"];
 
     private readonly EventLoop _loop;
     private readonly Action _terminate;
@@ -38,6 +38,9 @@ public sealed partial class CharBackendFactory : IDisposable
 
     /// <summary>What begins a command on multiplexed devices (<c>-echr</c>).</summary>
     public byte EscapeCharacter { get; init; } = 1;
+
+    /// <summary>Makes a mouse of an id, as it is where there are input events.</summary>
+    public Func<string, ICharBackend>? SerialMouse { get; init; }
 
     /// <summary>All backends by id; of multiplexed ones the shared one.</summary>
     public IReadOnlyDictionary<string, ICharBackend> Backends => _backends;
@@ -159,6 +162,8 @@ public sealed partial class CharBackendFactory : IDisposable
         {
             case "null":
                 return new NullBackend(_loop, id);
+            case "msmouse" when SerialMouse != null:
+                return SerialMouse(id);
             case "vc":
                 foreach (var key in (ReadOnlySpan<string>)["width", "height", "cols", "rows"])
                     _ = options.Take(key);

@@ -17,6 +17,8 @@ internal sealed class CharPort(ICharBackend backend) : ICharBackend
 
     public void AcceptInput() => _backend.AcceptInput();
 
+    public void SetModemLines(bool dtr, bool rts) => _backend.SetModemLines(dtr, rts);
+
     public int TakeDescriptor() => _backend.TakeDescriptor();
 
     public void Dispose() => _backend.Dispose();

@@ -42,6 +42,11 @@ public interface ICharBackend : IDisposable
     /// <summary>The next descriptor that came with the bytes of a Unix socket, or -1; it is the caller's.</summary>
     int TakeDescriptor() => -1;
 
+    /// <summary>The guest's UART drives its outputs anew.</summary>
+    void SetModemLines(bool dtr, bool rts)
+    {
+    }
+
     /// <summary>The sink can take bytes again after it could not.</summary>
     void AcceptInput();
 }

@@ -7,7 +7,7 @@ namespace Dromaius.Core.Chardev;
 internal static class ShortForm
 {
     private static readonly string[] Names =
-        ["null", "pty", "stdio", "vc", "file:", "pipe:", "tcp:", "telnet:", "unix:", "udp:", "chardev:", "mon:", "none"];
+        ["null", "msmouse", "pty", "stdio", "vc", "file:", "pipe:", "tcp:", "telnet:", "unix:", "udp:", "chardev:", "mon:", "none"];
 
     public static OptionList Parse(string spec)
     {
@@ -16,7 +16,7 @@ internal static class ShortForm
         var rest = colon < 0 ? null : spec[(colon + 1)..];
         switch (name)
         {
-            case "null" or "pty" or "ringbuf" when rest == null:
+            case "null" or "msmouse" or "pty" or "ringbuf" when rest == null:
                 return With(("backend", name));
             case "stdio" when rest == null:
                 return With(("backend", name));

@@ -86,6 +86,7 @@ public sealed class Ns16550 : Device, ICharSink
         _overrun = _transmitterPending = _timedOut = false;
         _timeout.Cancel();
         _msr = ModemInputs;
+        _backend?.SetModemLines(dtr: false, rts: false);
         Sync();
     }
 
@@ -185,6 +186,8 @@ public sealed class Ns16550 : Device, ICharSink
             case 4:
                 _mcr = (byte)(b & 0x1F);
                 UpdateModem();
+                if (!Loopback)
+                    _backend?.SetModemLines((_mcr & McrDtr) != 0, (_mcr & McrRts) != 0);
                 if (!Loopback)
                     AcceptMore();
                 break;
