@@ -104,7 +104,7 @@ public sealed class UserObjects(NetworkSet? networks, BlockGraph? blocks = null)
     public static string CheckType(OptionList options)
     {
         var type = options.TakeRequired("qom-type");
-        return Types.ContainsKey(type) ? type : throw new UserErrorException($"invalid object type: {type}{NearestNames.Hint(type, Types.Keys)}");
+        return Types.ContainsKey(type) ? type : throw new UserErrorException($"Parameter 'qom-type' does not accept value '{type}'{NearestNames.Hint(type, Types.Keys)}");
     }
 
     public void Remove(string id)

@@ -38,6 +38,13 @@ public sealed class HumanMonitorTests : IDisposable
         Assert.Equal([call], _machine.Calls);
     }
 
+    [Theory]
+    [InlineData("watchdog_action foo", "Error: invalid parameter value: foo\r\n")]
+    [InlineData("mouse_set 77", "Mouse at index '77' not found\r\n")]
+    [InlineData("drive_add 0 if=scsi,file=x", "Can't hot-add drive to type 2\r\n")]
+    [InlineData("drive_add 0 if=blah,file=x", "unsupported bus type 'blah'\r\n")]
+    public void MistakesInTheUsualWords(string line, string answer) => Assert.Contains(answer, _terminal.Type(line + "\n"));
+
     [Fact]
     public void StatusInTheUsualWords()
     {

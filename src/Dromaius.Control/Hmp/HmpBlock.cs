@@ -74,9 +74,10 @@ internal static class HmpBlock
             text.Append($"    Detect zeroes:    {node.DetectZeroes.ToString().ToLowerInvariant()}\n");
         if (!verbose)
             return;
-        text.Append($"\nImages:\nimage: {node.FileName}\nfile format: {node.Driver}\nvirtual size: {node.Length} bytes\n");
-        if (node.ClusterSize > 0)
-            text.Append($"cluster_size: {node.ClusterSize}\n");
+        text.Append("\nImages:\n");
+        var shown = 0;
+        for (var image = node; image != null && shown < 1000; image = image.Backing, shown++)
+            text.Append(ImageInfo.Of(image).ToText());
     }
 
     public static string ShowJobs(IMachineControl machine)

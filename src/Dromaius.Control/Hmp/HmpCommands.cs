@@ -53,7 +53,7 @@ public sealed class HmpCommands
             }),
             new("mouse_move", "", "dx_str:s,dy_str:s,dz_str:s?", "dx dy [dz]", "send mouse move events", MouseMove),
             new("mouse_set", "", "index:i", "index", "set which mouse device receives events", a =>
-                machine.Input.Activate(a.Integer("index")) ? "" : $"Error: Mouse at given index {a.Integer("index")} not found\n"),
+                machine.Input.Activate(a.Integer("index")) ? "" : $"Mouse at index '{a.Integer("index")}' not found\n"),
             new("nmi", "", "", "", "inject an NMI", _ => Do(machine.Nmi)),
             new("object_add", "", "object:S", "[qom-type=]type,id=str[,prop=value][,...]", "create QOM object", a =>
                 Do(() => ObjectCommands.ObjectsOf(machine).Add(OptionList.Parse(a.Text("object"), "qom-type")))),
@@ -288,7 +288,7 @@ public sealed class HmpCommands
     private static string WatchdogAction(HmpArguments a) =>
         a.Text("action") is "reset" or "shutdown" or "poweroff" or "pause" or "debug" or "none" or "inject-nmi"
             ? ""
-            : $"Error: Parameter 'action' does not accept value '{a.Text("action")}'\n";
+            : $"Error: invalid parameter value: {a.Text("action")}\n";
 
     private string Log(HmpArguments a)
     {

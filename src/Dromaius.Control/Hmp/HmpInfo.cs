@@ -196,7 +196,7 @@ internal sealed class HmpInfo(IMachineControl machine, HmpCommands monitor)
             {
                 var address = r.Address ?? ulong.MaxValue;
                 text.Append(r.IsIo
-                    ? $"      BAR{r.Bar}: I/O at 0x{address & 0xFFFF:x4} [0x{(address + r.Size - 1) & 0xFFFF:x4}].\n"
+                    ? $"      BAR{r.Bar}: I/O at 0x{address:x4} [0x{unchecked(address + r.Size - 1):x4}].\n"
                     : $"      BAR{r.Bar}: {(r.Is64Bit ? 64 : 32)} bit{(r.IsPrefetchable ? " prefetchable" : "")} memory at 0x{address:x8} [0x{address + r.Size - 1:x8}].\n");
             }
 
@@ -227,14 +227,14 @@ internal sealed class HmpInfo(IMachineControl machine, HmpCommands monitor)
 
     private string RamBlocks()
     {
-        var text = new StringBuilder("              Block Name    PSize              Offset               Used              Total  RO\n");
+        var text = new StringBuilder("              Block Name    PSize              Offset               Used              Total\n");
         var offset = 0UL;
         var seen = new HashSet<object>();
         foreach (ref readonly var range in machine.Memory.View.Ranges)
         {
             if (range.Region.Ram is not { } ram || !seen.Add(ram))
                 continue;
-            text.Append(CultureInfo.InvariantCulture, $"{ram.Name,24} {"4 KiB",8}  0x{offset:x16} 0x{ram.Size:x16} 0x{ram.Size:x16} {(range.ReadOnly ? "ro" : "rw")}\n");
+            text.Append(CultureInfo.InvariantCulture, $"{ram.Name,24} {"4 KiB",8}  0x{offset:x16} 0x{ram.Size:x16} 0x{ram.Size:x16}\n");
             offset += ram.Size;
         }
 

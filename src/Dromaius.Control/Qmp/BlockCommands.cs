@@ -346,14 +346,14 @@ internal sealed class BlockCommands
     /// <summary>The id of a drive; one on a node of <c>-blockdev</c> has none.</summary>
     private string NameOf(BlockBackend backend) => _machine.Blocks?.FindBackend(backend.Id) == backend ? backend.Id : "";
 
-    /// <summary>The object of the device that a drive is attached to.</summary>
+    /// <summary>The device that a drive is attached to: its id, or the path of an object that has none, as the virtio half of a disk.</summary>
     internal static string? QdevOf(IMachineControl machine, BlockBackend backend)
     {
         if (backend.DeviceName is not { Length: > 0 } name)
             return null;
         if (name.StartsWith('/') || machine.Devices.FirstOrDefault(d => d.Id == name) is not { } device)
             return name;
-        return $"/machine/peripheral/{name}" + (device.TypeName.StartsWith("virtio-blk", StringComparison.Ordinal) ? VirtioPart : "");
+        return device.TypeName.StartsWith("virtio-blk", StringComparison.Ordinal) ? $"/machine/peripheral/{name}{VirtioPart}" : name;
     }
 
     internal static JsonObject Describe(BlockNode node, bool writeback, bool readOnly)
