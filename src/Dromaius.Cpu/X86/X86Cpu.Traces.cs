@@ -12,10 +12,12 @@ public sealed unsafe partial class X86Cpu
 {
     private const int SamplesForTrace = 2;
 
-    /// <summary>How often a loop must go the same way again, and how often that is tried.</summary>
-    private const int Repetitions = 2, Attempts = 4;
+    /// <summary>How often a loop must go the same way, and how often that is tried.</summary>
+    private const int Rounds = 3, Attempts = 4;
 
-    private readonly ulong[] _path = new ulong[X86Translator.MaxTraceBlocks];
+    // The blocks that ran, where they begin and in the interpreter's form.
+    private readonly ulong[] _path = new ulong[X86Translator.MaxLoopBlocks * Rounds];
+    private readonly (Unit Unit, InterpretedUnit Form)[] _recorded = new (Unit, InterpretedUnit)[X86Translator.MaxLoopBlocks * Rounds];
     private int _sampleAsked;
 
     // Inside of Run.
@@ -42,6 +44,8 @@ public sealed unsafe partial class X86Cpu
     /// <summary>How far a path goes the way of the one before from the same unit.</summary>
     private Span<ulong> TakenTwice(Unit unit, Span<ulong> path)
     {
+        if (path.Length == 0)
+            return [];
         if (unit.Path is { } before)
             return path[..path.CommonPrefixLength(before)];
         if (_engine!.TracesAlways)
@@ -64,12 +68,11 @@ public sealed unsafe partial class X86Cpu
 
         unit.Samples = ++unit.Attempts < Attempts ? 0 : -1;
         var (key, mode, codeBase) = (unit.Key, State->Mode, State->CodeBase);
-        var count = Record(out var first);
+        var path = Record(unit, out var loops);
+        Array.Clear(_recorded);
         State->Engine.LastExit = 0;
-        if (count == 0)
-            return;
-        var loops = first >= 0;
-        var path = loops ? _path.AsSpan(first, count - first) : TakenTwice(unit, _path.AsSpan(0, count));
+        if (!loops)
+            path = TakenTwice(unit, path);
         if (path.Length == 0)
             return;
         var address = CodeLinear(path[0], codeBase, mode);
@@ -94,51 +97,54 @@ public sealed unsafe partial class X86Cpu
             LogCompiled(trace);
     }
 
-    /// <summary>Runs block by block until the path closes, leaves the page, or goes where no trace can follow.</summary>
-    /// <param name="loop">Index in the path of the block that came again, or -1.</param>
-    /// <returns>Blocks of the path that ran to their end; 0 if something came between.</returns>
-    private int Record(out int loop)
+    /// <summary>
+    /// Runs block by block until the path has gone round a loop several times, leaves the page, or goes where no trace can follow.
+    /// </summary>
+    /// <param name="unit">The first block.</param>
+    /// <param name="loops">The path is one round of a loop.</param>
+    /// <returns>Blocks of the path that ran to their end; none if something came between, or if it is neither a loop nor straight.</returns>
+    private Span<ulong> Record(Unit unit, out bool loops)
     {
-        loop = -1;
         var (mode, codeBase) = (State->Mode, State->CodeBase);
         var page = CodeAddress(State->Rip) >> 12;
-        var limit = Math.Min(_engine!.TraceBlocks, _path.Length);
-        for (var count = 0; count < limit;)
+        var longest = Math.Min(_engine!.TraceBlocks, X86Translator.MaxLoopBlocks);
+        var straight = Math.Min(longest, X86Translator.MaxTraceBlocks);
+        var (count, repeats) = (0, false);
+        loops = false;
+        while (count < longest * Rounds && (repeats || count < straight))
         {
-            _path[count++] = State->Rip;
-            switch (RunBlock(mode, codeBase))
+            repeats |= _path.AsSpan(0, count).Contains(State->Rip);
+            _path[count] = State->Rip;
+            var end = RunBlock(unit, count, mode, codeBase);
+            if (end == BlockEnd.Interrupted)
+                return [];
+            count++;
+            if (end == BlockEnd.GoesOn && LoopLength(_path.AsSpan(0, count), longest) is var length and > 0
+                && State->Rip == _path[count - length])
             {
-                case BlockEnd.Interrupted:
-                    return 0;
-                case BlockEnd.Elsewhere:
-                    return count;
+                loops = true;
+                return _path.AsSpan(count - length, length);
             }
 
-            if (CodeAddress(State->Rip) >> 12 != page)
-                return count;
-            loop = _path.AsSpan(0, count).IndexOf(State->Rip);
-            if (loop >= 0)
-                return Repeats(loop, count, mode, codeBase) ? count : 0;
-            if (!IsTranslated(out var isTrace) || isTrace)
-                return count;
+            if (end == BlockEnd.Elsewhere || CodeAddress(State->Rip) >> 12 != page || NextUnit() is not { IsTrace: false } next)
+                break;
+            unit = next;
         }
 
-        return limit;
+        return repeats ? [] : _path.AsSpan(0, Math.Min(count, straight));
     }
 
-    /// <summary>The loop takes the same path again.</summary>
-    private bool Repeats(int first, int count, uint mode, ulong codeBase)
+    /// <summary>Blocks in the shortest loop that the end of a path goes round as often as a trace takes; 0: none.</summary>
+    private static int LoopLength(ReadOnlySpan<ulong> path, int longest)
     {
-        for (var n = 0; n < Repetitions; n++)
+        for (var length = 1; length <= longest && length * Rounds <= path.Length; length++)
         {
-            for (var i = first; i < count; i++)
-            {
-                if (State->Rip != _path[i] || RunBlock(mode, codeBase) != BlockEnd.GoesOn)
-                    return false;
-            }
+            var rounds = path[^(length * Rounds)..];
+            if (rounds[length..].SequenceEqual(rounds[..^length]))
+                return length;
         }
 
-        return true;
+        return 0;
     }
 
     private enum BlockEnd
@@ -153,14 +159,27 @@ public sealed unsafe partial class X86Cpu
     }
 
     /// <summary>Interprets the block at the program counter, so that nothing it leads to runs.</summary>
-    private BlockEnd RunBlock(uint mode, ulong codeBase)
+    private BlockEnd RunBlock(Unit unit, int index, uint mode, ulong codeBase)
     {
-        _builder.Reset();
-        _translator.LinksPages = false;
-        _translator.IsNative = false;
-        if (_translator.Translate(_builder, this, State->Rip, codeBase, (Mode)mode, MaxInstructions).Transient)
-            return BlockEnd.Interrupted;
-        var exit = IrInterpreter.Compile(_builder).Run(State);
+        ref var recorded = ref _recorded[index];
+        // What lies on two pages may be elsewhere by now.
+        for (var i = index - 1; i >= 0 && recorded.Form == null && Engine.SecondPage(unit) == null; i--)
+        {
+            if (_recorded[i].Unit == unit)
+                recorded = _recorded[i];
+        }
+
+        if (recorded.Form == null)
+        {
+            _builder.Reset();
+            _translator.LinksPages = false;
+            _translator.IsNative = false;
+            if (_translator.Translate(_builder, this, State->Rip, codeBase, (Mode)mode, MaxInstructions).Transient)
+                return BlockEnd.Interrupted;
+            recorded = (unit, IrInterpreter.Compile(_builder));
+        }
+
+        var exit = recorded.Form.Run(State);
         if (State->Engine.ExitReason != ExitReason.None)
         {
             HandleExit();
@@ -173,16 +192,13 @@ public sealed unsafe partial class X86Cpu
     }
 
     /// <summary>
-    /// Whether there is a unit at the program counter. Only then may the block be interpreted: the engine must know of it to see
-    /// that it writes its own code.
+    /// The unit at the program counter, if there is one. Only then may the block be interpreted: the engine must know of it to see that it
+    /// writes its own code.
     /// </summary>
-    private bool IsTranslated(out bool isTrace)
+    private Unit? NextUnit()
     {
-        isTrace = false;
         if (CurrentKey(out _) is not { } key)
-            return false;
-        var unit = _engine!.Find(key) ?? (_engine.TracesAlways ? TranslateUnit(key) : null);
-        isTrace = unit is { IsTrace: true };
-        return unit != null;
+            return null;
+        return _engine!.Find(key) ?? (_engine.TracesAlways ? TranslateUnit(key) : null);
     }
 }

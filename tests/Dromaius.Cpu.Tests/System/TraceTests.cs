@@ -142,6 +142,51 @@ public sealed unsafe class TraceTests
         a.dq(0, 0);
     });
 
+    /// <summary>Blocks come again on the way round: the operations of an interpreted program, 1, 2, 1, 3, 1, 1, 2, back.</summary>
+    [Fact]
+    public void LoopsComeByBlocksSeveralTimes() => Compare(a =>
+    {
+        var (program, end) = (a.CreateLabel(), a.CreateLabel());
+        Label[] operations = [a.CreateLabel(), a.CreateLabel(), a.CreateLabel(), a.CreateLabel()];
+        a.mov(ecx, 60);
+        for (var i = 0; i < operations.Length; i++)
+        {
+            a.lea(rax, __[operations[i]]);
+            a.mov(__qword_ptr[(long)Data + 0x100 + (i * 8)], rax);
+        }
+
+        a.lea(rsi, __[program]);
+        Next(a);
+        a.Label(ref operations[0]);
+        a.add(r8, rcx);
+        a.rol(r8, 7);
+        Next(a);
+        a.Label(ref operations[1]);
+        a.xor(r9, r8);
+        a.cmp(r9, r10);
+        Next(a);
+        a.Label(ref operations[2]);
+        a.adc(r10, 5);
+        a.movq(xmm0, r10);
+        a.paddd(xmm1, xmm0);
+        Next(a);
+        a.Label(ref operations[3]);
+        a.dec(ecx);
+        a.jz(end);
+        a.lea(rsi, __[program]);
+        Next(a);
+        a.Label(ref program);
+        a.db(0, 1, 0, 2, 0, 0, 1, 3);
+        a.Label(ref end);
+
+        static void Next(Assembler a)
+        {
+            a.movzx(eax, __byte_ptr[rsi]);
+            a.lea(rsi, __[rsi + 1]);
+            a.jmp(__qword_ptr[(rax * 8) + (long)Data + 0x100]);
+        }
+    });
+
     [Fact]
     public void PagesMoveWhileALoopRuns() => Compare(a =>
     {
@@ -239,9 +284,9 @@ public sealed unsafe class TraceTests
         var expected = Run(code, new Engine(X86Layout.Layout, interpreter: true), new Random(Seed));
         for (var n = 0; n < 20; n++)
         {
-            var engine = new Engine(X86Layout.Layout, 8 << 20) { TracesAlways = n % 4 != 0 };
+            var engine = new Engine(X86Layout.Layout, 8 << 20) { TracesAlways = n % 4 != 3 };
             var random = new Random(Seed + n);
-            engine.TraceBlocks = random.Next(1, 6);
+            engine.TraceBlocks = n % 5 == 0 ? X86Translator.MaxLoopBlocks : random.Next(1, 6);
             Assert.Equal(expected, Run(code, engine, random));
         }
     }

@@ -10,13 +10,13 @@ namespace Dromaius.Cpu.X86;
 /// </content>
 public sealed partial class X86Translator
 {
-    /// <summary>Blocks in a trace at most.</summary>
-    public const int MaxTraceBlocks = 16;
+    /// <summary>Blocks at most in a trace that goes one way, and in one that is a loop.</summary>
+    public const int MaxTraceBlocks = 16, MaxLoopBlocks = 40;
 
-    private const int MaxTrace = 96;
+    private const int MaxTrace = 256;
 
     private readonly ulong[] _next = new ulong[MaxTrace];
-    private readonly bool[] _sides = new bool[MaxBlock];
+    private readonly bool[] _sides = new bool[MaxTrace];
 
     /// <summary>Translates the blocks at these offsets in CS, all on one page.</summary>
     /// <param name="b">Gets the operations.</param>

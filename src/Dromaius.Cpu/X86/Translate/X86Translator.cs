@@ -13,9 +13,9 @@ public sealed partial class X86Translator
     private readonly InstructionFacts _facts;
     private readonly CodeWindow _window = new();
     private readonly Decoder _decoder16, _decoder32, _decoder64;
-    private readonly Instruction[] _instructions = new Instruction[MaxBlock];
-    private readonly Turn[] _turns = new Turn[MaxBlock];
-    private readonly FlagUse[] _flagUse = new FlagUse[MaxBlock];
+    private readonly Instruction[] _instructions = new Instruction[MaxTrace];
+    private readonly Turn[] _turns = new Turn[MaxTrace];
+    private readonly FlagUse[] _flagUse = new FlagUse[MaxTrace];
     private readonly FlagLookahead _lookahead;
     private int _count;
 
