@@ -83,6 +83,7 @@ public sealed unsafe partial class X86Cpu
             return;
         var version = _engine.Watch(ram, offset);
         _builder.Reset();
+        _builder.NoteLikelyValues(new ReadOnlySpan<ulong>(State->Gpr, 16));
         _translator.LinksPages = _engine.LinksPages;
         _translator.IsNative = _engine.IsNative;
         var block = _translator.TranslateTrace(_builder, this, path, ref loops, codeBase, (Mode)mode);

@@ -15,6 +15,7 @@ public sealed class IrBuilder
     private readonly Dictionary<ulong, int> _constIndex = [];
     private readonly List<Helper> _helpers = [];
     private int _count, _values, _constCount, _labels;
+    private ulong[] _likely = [];
 
     public IrBuilder(GuestLayout layout)
     {
@@ -29,6 +30,12 @@ public sealed class IrBuilder
 
     /// <summary>The unit is hot: each access is to remember its page.</summary>
     public bool IsHot { get; set; }
+
+    /// <summary>What a global holds where a hot unit is about to run: a guess at what it will hold again; 0 if it is not known.</summary>
+    public ulong LikelyValue(int global) => global < _likely.Length ? _likely[global] : 0;
+
+    /// <summary>Notes what the first globals hold now.</summary>
+    public void NoteLikelyValues(ReadOnlySpan<ulong> values) => _likely = values.ToArray();
 
     /// <summary>Vectors of the CPU state that the unit's loop keeps at hand from one turn to the next (set by passes).</summary>
     internal List<CarriedVector> Carried { get; } = [];
@@ -51,6 +58,7 @@ public sealed class IrBuilder
         _helpers.Clear();
         _labels = 0;
         HasFlatCode = IsHot = false;
+        _likely = [];
         Carried.Clear();
     }
 
