@@ -34,6 +34,7 @@ internal sealed partial class Allocator
         }
 
         CountUses(b);
+        FlushVectors();
         EnterVectors(b);
         var kept = 0;
         for (var g = 0; g < _globals; g++)

@@ -2,12 +2,13 @@ using Dromaius.Jit.Ir;
 
 namespace Dromaius.Jit.X64;
 
-/// <summary>A vector register to be kept over a call in a cold path.</summary>
+/// <summary>A vector register to be stored in a cold path, or kept over its call.</summary>
 /// <param name="Xmm">The host register.</param>
 /// <param name="Home">Where its value is or goes.</param>
-/// <param name="Width">How much of it <paramref name="Home"/> holds; the rest is clear.</param>
+/// <param name="Width">How much of it <paramref name="Home"/> holds; if it is loaded, the rest is clear.</param>
 /// <param name="Store">It is not there yet.</param>
-internal readonly record struct SavedVector(int Xmm, Mem Home, W Width, bool Store);
+/// <param name="Load">It is loaded behind the call.</param>
+internal readonly record struct SavedVector(int Xmm, Mem Home, W Width, bool Store, bool Load);
 
 /// <content>Vectors: one owner a register, no sharing.</content>
 internal sealed partial class Allocator
@@ -35,7 +36,7 @@ internal sealed partial class Allocator
 
     public int TargetVec(Val reuse = default)
     {
-        if (reuse.IsValue && _reg[reuse.Id] >= 0 && !LiveAfter(reuse.Id))
+        if (reuse.IsValue && _reg[reuse.Id] >= 0 && !LiveAfter(reuse.Id) && !IsLate(reuse.Id))
             return _reg[reuse.Id];
         var x = TakeVec();
         _vecLocked |= 1 << x;
@@ -46,6 +47,7 @@ internal sealed partial class Allocator
     {
         if (_vecOwner[x] >= 0)
             _reg[_vecOwner[x]] = -1;
+        FlushValue(dst.Id);
         ReleaseVec(dst.Id);
         ForgetInState(dst.Id);
         _vecOwner[x] = dst.Id;
@@ -61,6 +63,14 @@ internal sealed partial class Allocator
         _reg[id] = -1;
     }
 
+    /// <summary>A vector that nobody needs any more.</summary>
+    private void DropVec(int id)
+    {
+        ReleaseVec(id);
+        ForgetInState(id);
+        FreeSpill(id);
+    }
+
     private int TakeVec()
     {
         var best = -1;
@@ -70,15 +80,18 @@ internal sealed partial class Allocator
             if ((_vecLocked & 1 << x) != 0)
                 continue;
             var v = _vecOwner[x];
-            if (v < 0 || !LiveNow(v))
+            var live = v >= 0 && LiveNow(v);
+            if (!live && (v < 0 || !IsLate(v)))
             {
                 if (v >= 0)
                     ReleaseVec(v);
                 return x;
             }
 
-            if (_lastNeed[v] > far)
-                (best, far) = (x, _lastNeed[v]);
+            // What is only to be stored costs no reload.
+            var need = live ? _lastNeed[v] : int.MaxValue;
+            if (need > far)
+                (best, far) = (x, need);
         }
 
         SpillVec(best);
@@ -88,7 +101,8 @@ internal sealed partial class Allocator
     private void SpillVec(int x)
     {
         var v = _vecOwner[x];
-        if ((_flags[v] & HasMem) == 0 && FindInState(v) < 0)
+        FlushValue(v);
+        if (LiveNow(v) && (_flags[v] & HasMem) == 0 && FindInState(v) < 0)
         {
             StoreVec(Home(v), x);
             _flags[v] |= HasMem;
@@ -100,6 +114,7 @@ internal sealed partial class Allocator
     /// <summary>Before a call: every live vector to its home.</summary>
     public void SpillVectors()
     {
+        FlushVectors();
         StateChanges(0, int.MaxValue);
         for (var x = 0; x < VecCount; x++)
         {
@@ -113,15 +128,21 @@ internal sealed partial class Allocator
     /// <summary>Vectors that live across the current operation, for its cold path.</summary>
     public void LiveVectors(List<SavedVector> into)
     {
+        LateStores(into);
         for (var x = 0; x < VecCount; x++)
         {
             var v = _vecOwner[x];
-            if (v < 0 || !LiveNow(v))
+            if (v < 0)
                 continue;
-            var at = FindInState(v);
-            into.Add(at >= 0
-                ? new SavedVector(x, new Mem(State, _inState[at].Offset), _inState[at].Width, false)
-                : new SavedVector(x, Home(v), W.Y, true));
+            var (late, at) = (FindLate(v), FindInState(v));
+            if (late >= 0)
+                into.Add(new SavedVector(x, new Mem(State, _late[late].Offset), _late[late].Width, Store: false, Load: true));
+            else if (!LiveNow(v) && !IsLate(v))
+                continue;
+            else if (at >= 0)
+                into.Add(new SavedVector(x, new Mem(State, _inState[at].Offset), _inState[at].Width, Store: false, Load: true));
+            else
+                into.Add(new SavedVector(x, Home(v), W.Y, Store: true, Load: true));
         }
     }
 
@@ -174,10 +195,10 @@ internal sealed partial class Allocator
         }
     }
 
-    public void StoreVec(in Mem m, int x)
+    public void StoreVec(in Mem m, int x, W width = W.Y)
     {
         if (HostFeatures.Avx)
-            asm.VexRM(1, 0, 0x11, false, true, x, 0, m);
+            asm.VexRM(1, 0, 0x11, false, width == W.Y, x, 0, m);
         else
             asm.SseRM(1, 0, 0x11, false, x, m);
     }

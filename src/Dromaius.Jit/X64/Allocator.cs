@@ -73,6 +73,7 @@ internal sealed partial class Allocator(Assembler asm)
         Array.Fill(_first, -1);
         Array.Fill(_vecOwner, -1);
         _inState.Clear();
+        _late.Clear();
         _pinnedMask = 0;
         _locked = 0;
         _vecLocked = 0;
@@ -492,26 +493,30 @@ internal sealed partial class Allocator(Assembler asm)
     {
         if (!v.IsValue || v.Id < _globals || _lastNeed[v.Id] > At)
             return;
-        if (_b.TypeOf(v) == ValType.Vec)
+        if (_b.TypeOf(v) != ValType.Vec)
         {
-            ReleaseVec(v.Id);
-            ForgetInState(v.Id);
-        }
-        else
             Detach(v.Id);
-        if (_spill[v.Id] >= 0)
-        {
-            _spillUsed &= ~(1UL << _spill[v.Id]);
-            _spill[v.Id] = -1;
-            _flags[v.Id] = 0;
+            FreeSpill(v.Id);
         }
+        else if (!IsLate(v.Id))
+            DropVec(v.Id);
+    }
+
+    private void FreeSpill(int v)
+    {
+        if (_spill[v] < 0)
+            return;
+        _spillUsed &= ~(1UL << _spill[v]);
+        _spill[v] = -1;
+        _flags[v] = 0;
     }
 
     // Globals as a whole.
 
-    /// <summary>Stores every global that is not in its home yet; pinned ones stay in their registers.</summary>
+    /// <summary>Stores every global and vector that is not in its home yet; pinned ones stay in their registers.</summary>
     public void SyncGlobals()
     {
+        FlushVectors();
         for (var g = 0; g < _globals; g++)
         {
             if (_pin[g] == Reg.None)

@@ -50,7 +50,7 @@ internal sealed unsafe class Assembler
     public int Length => (int)(_p - _start);
 
     /// <summary>Fewer than this many bytes are left in the buffer when <see cref="Overflowed"/> is reported.</summary>
-    public const int Margin = 1024;
+    public const int Margin = 2048;
 
     public bool Overflowed => _p > _limit;
 

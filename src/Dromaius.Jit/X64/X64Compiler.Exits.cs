@@ -132,7 +132,7 @@ internal sealed unsafe partial class X64Compiler
         _alloc.Dirty(_dirty);
         if (target != Reg.None)
             AddSideExit(_asm.Jcc(cc), i, dirty, i.Aux).Address = target;
-        else if (dirty == _dirty.Count && i.Aux >= 0 && i.Extra == 0)
+        else if (dirty == _dirty.Count && !_alloc.HasLateStores && i.Aux >= 0 && i.Extra == 0)
             LinkExit(_asm.JccPatchable(cc), i);
         else
             AddSideExit(_asm.Jcc(cc), i, dirty, i.Aux);
@@ -143,6 +143,9 @@ internal sealed unsafe partial class X64Compiler
         var cold = NewCold(ColdKind.SideExit);
         (cold.Op, cold.Jump, cold.Pc, cold.Slot, cold.Dirty) = (exit.Op, (nint)jump, exit.Imm, slot, dirty.._dirty.Count);
         (cold.Address, cold.Checks) = (Reg.None, exit.Extra == IrInsn.CheckExit);
+        var vectors = _vectors.Count;
+        _alloc.LateStores(_vectors);
+        cold.Vectors = vectors.._vectors.Count;
         return cold;
     }
 
@@ -150,6 +153,7 @@ internal sealed unsafe partial class X64Compiler
     {
         _asm.PatchHere((byte*)c.Jump);
         StoreDirty(c);
+        StoreVectors(c);
         if (c.Op == IrOp.ExitIf && c.Slot < 0)
         {
             if (c.Address == Reg.None)
@@ -184,9 +188,19 @@ internal sealed unsafe partial class X64Compiler
         }
     }
 
+    private void StoreVectors(ColdPath c)
+    {
+        foreach (var saved in CollectionsMarshal.AsSpan(_vectors)[c.Vectors])
+        {
+            if (saved.Store)
+                _alloc.StoreVec(saved.Home, saved.Xmm, saved.Width);
+        }
+    }
+
     private void EmitLoopBack(ref IrInsn i)
     {
         FlushX87();
+        _alloc.FlushVectors(0, int.MaxValue);
         _asm.OpImm(Alu.Cmp, 2, Eng(EngineOffsets.ExitRequest), 0);
         var dirty = _dirty.Count;
         _alloc.Dirty(_dirty);

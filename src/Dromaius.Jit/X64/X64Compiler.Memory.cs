@@ -354,12 +354,7 @@ internal sealed unsafe partial class X64Compiler
         var width = (int)c.Access.Width;
         if (c.Op == IrOp.VGuestSt)
             VecMemory(width, c.Xmm, Eng(EngineOffsets.Bounce), true);
-        foreach (var saved in CollectionsMarshal.AsSpan(_vectors)[c.Vectors])
-        {
-            if (saved.Store)
-                _alloc.StoreVec(saved.Home, saved.Xmm);
-        }
-
+        StoreVectors(c);
         _asm.CallTo(c.Op switch
         {
             IrOp.GuestLd => _thunks.Load,
@@ -371,7 +366,11 @@ internal sealed unsafe partial class X64Compiler
             _ => _thunks.VecStore,
         });
         foreach (var saved in CollectionsMarshal.AsSpan(_vectors)[c.Vectors])
-            _alloc.LoadVec(saved.Xmm, saved.Home, saved.Width);
+        {
+            if (saved.Load)
+                _alloc.LoadVec(saved.Xmm, saved.Home, saved.Width);
+        }
+
         // The slow path may have changed what addresses mean (a device that moves memory).
         for (var groups = c.Groups; groups != 0; groups &= groups - 1)
             _asm.Op(Alu.Or, 2, (Reg)System.Numerics.BitOperations.TrailingZeroCount(groups), Eng(EngineOffsets.GroupsEnd));

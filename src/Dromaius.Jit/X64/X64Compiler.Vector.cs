@@ -44,7 +44,7 @@ internal sealed unsafe partial class X64Compiler
         {
             case IrOp.VLdState:
                 {
-                    FlushX87For(i);
+                    FlushFor(i);
                     var x = _alloc.TargetVec();
                     VecMemory((int)i.Width, x, StateAt(i.Imm), false);
                     _alloc.DefineVec(i.Dst, x, i.LastNeed);
@@ -55,6 +55,13 @@ internal sealed unsafe partial class X64Compiler
                 {
                     FlushX87For(i);
                     var x = _alloc.UseVec(i.A);
+                    if (_b.IsHot && i.Width >= W.X)
+                    {
+                        _alloc.StoreLate(i.A, (int)i.Imm, i.Width, i.Extra != 0);
+                        break;
+                    }
+
+                    _alloc.FlushVectors((int)i.Imm, 1 << (int)i.Width);
                     _alloc.StateChanges((int)i.Imm, 1 << (int)i.Width);
                     VecMemory((int)i.Width, x, StateAt(i.Imm), true);
                     if (i.Extra != 0)
@@ -89,6 +96,7 @@ internal sealed unsafe partial class X64Compiler
             case IrOp.VMov:
                 {
                     var s = _alloc.UseVec(i.A);
+                    _alloc.FlushAtEnd(i.A);
                     var x = _alloc.TargetVec(i.A);
                     _asm.MoveVec(x, s, true);
                     _alloc.DefineVec(i.Dst, x, i.LastNeed);

@@ -254,7 +254,7 @@ internal sealed unsafe partial class X64Compiler
                 break;
             case IrOp.LdState:
                 {
-                    FlushX87For(i);
+                    FlushFor(i);
                     var d = _alloc.Target(i.Dst);
                     _asm.Load((int)i.Width, d, StateAt(i.Imm));
                     _alloc.Define(i.Dst, d, i.LastNeed);
@@ -369,10 +369,17 @@ internal sealed unsafe partial class X64Compiler
         }
     }
 
+    /// <summary>The operation is to find the state as it ought to be.</summary>
+    private void FlushFor(in IrInsn i)
+    {
+        FlushX87For(i);
+        _alloc.FlushVectors((int)i.Imm, 1 << (int)i.Width);
+    }
+
     private void EmitStoreState(ref IrInsn i)
     {
         var m = StateAt(i.Imm);
-        FlushX87For(i);
+        FlushFor(i);
         _alloc.StateChanges((int)i.Imm, 1 << (int)i.Width);
         if (_alloc.TryConst(i.A, out var c))
         {
