@@ -45,6 +45,7 @@ public sealed unsafe class SoftTlb : IDisposable
     private const int CodeEntries = 256;
     private const int Modes = 3;
     private const int Victims = 8;
+    private const int MaxLocalPages = 256;
     private const ulong PageMask = ~0xFFFUL;
     private const ulong GlobalBit = 1, LargeBit = 2;
     private const ulong SlowBits = TlbEntry.Device | TlbEntry.NotDirty | TlbEntry.ReadOnlyMemory;
@@ -58,6 +59,9 @@ public sealed unsafe class SoftTlb : IDisposable
     private readonly TlbEntry*[] _victims = new TlbEntry*[Modes];
     private readonly int[] _victimNext = new int[Modes];
     private readonly TlbEntry*[] _code = new TlbEntry*[Modes];
+
+    /// <summary>Pages that are not global which came in since they were dropped, and how many; more are not remembered.</summary>
+    private readonly ulong[,] _localPages = new ulong[Modes, MaxLocalPages];
     private readonly int[] _used = new int[Modes];
 
     /// <summary>Entries of each table; a power of two.</summary>
@@ -70,8 +74,8 @@ public sealed unsafe class SoftTlb : IDisposable
     /// <summary>Memory of displays that was seen: it tells when pages of it are marked.</summary>
     private readonly HashSet<RamBlock> _displays = [];
 
-    /// <summary>One bit for each gigabyte, hashed, that has seen a large page.</summary>
-    private ulong _large;
+    /// <summary>Where large pages came in, global and other ones.</summary>
+    private readonly GigabyteSet _largeGlobal = new(), _largeLocal = new();
 
     /// <summary>Locked accesses that no host instruction can make (page crossings, devices) exclude each other here.</summary>
     private static readonly Lock SplitLock = new();
@@ -155,8 +159,9 @@ public sealed unsafe class SoftTlb : IDisposable
                 _evictions[m] = 0;
             }
 
+            _largeLocal.Clear();
             if (includeGlobal)
-                _large = 0;
+                _largeGlobal.Clear();
             _engine->ForgetPages();
         }
     }
@@ -172,6 +177,19 @@ public sealed unsafe class SoftTlb : IDisposable
 
     private void ClearLocal(int mode)
     {
+        if (_used[mode] <= MaxLocalPages)
+        {
+            for (var i = 0; i < _used[mode]; i++)
+            {
+                var page = _localPages[mode, i];
+                ClearLocal(_tables[mode] + Index(page, mode), 1);
+                ClearLocal(_code[mode] + CodeIndex(page), 1);
+            }
+
+            ClearLocal(_victims[mode], Victims);
+            return;
+        }
+
         if (_size[mode] > MinEntries && _fills[mode] < _size[mode] / 8)
             NewTable(mode, _size[mode] / 2);
         else
@@ -191,14 +209,12 @@ public sealed unsafe class SoftTlb : IDisposable
         }
     }
 
-    private static ulong LargeBitOf(ulong address) => 1UL << (int)((address >> 30 ^ address >> 36) & 63);
-
     /// <summary>Forgets the page of an address; all pages when it may be part of a large one.</summary>
     public void FlushPage(ulong address)
     {
         lock (_gate)
         {
-            if ((_large & LargeBitOf(address)) != 0)
+            if (MayBeLarge(address))
             {
                 // A large page is held as 4 KiB pieces: drop every piece of one.
                 for (var m = 0; m < Modes; m++)
@@ -354,10 +370,10 @@ public sealed unsafe class SoftTlb : IDisposable
 
     private void Note(ulong address, int mode, in PageWalk walk)
     {
-        if (!walk.Global)
-            _used[mode]++;
+        if (!walk.Global && _used[mode]++ is var n and < MaxLocalPages)
+            _localPages[mode, n] = address;
         if (walk.PageSize > 4096)
-            _large |= LargeBitOf(address);
+            (walk.Global ? _largeGlobal : _largeLocal).Add(address);
     }
 
     /// <summary>Sets an entry from a walk: host memory where there is some, else a device.</summary>
@@ -436,7 +452,7 @@ public sealed unsafe class SoftTlb : IDisposable
     }
 
     /// <summary>The page of an address may be part of a large one.</summary>
-    public bool MayBeLarge(ulong address) => (_large & LargeBitOf(address)) != 0;
+    public bool MayBeLarge(ulong address) => _largeGlobal.Contains(address) || _largeLocal.Contains(address);
 
     /// <summary>Physical address of code found with <see cref="FindCode"/> just before.</summary>
     public ulong CodePhysical(ulong address, int mode) =>

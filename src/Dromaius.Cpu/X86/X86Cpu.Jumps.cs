@@ -1,3 +1,4 @@
+using Dromaius.Cpu.Softmmu;
 using Dromaius.Jit;
 
 namespace Dromaius.Cpu.X86;
@@ -17,6 +18,9 @@ public sealed unsafe partial class X86Cpu
     /// <summary>One bit for each page, hashed, that entries of the present generation are of.</summary>
     private readonly ulong[][] _jumpPages = [new ulong[(1 << JumpPageBits) / 64], new ulong[(1 << JumpPageBits) / 64]];
 
+    /// <summary>Where they are: most pages that are forgotten lie far from all code of the other side.</summary>
+    private readonly GigabyteSet[] _jumpGigabytes = [new(), new()];
+
     /// <summary>Some supervisor code of the present generation is not in a global page.</summary>
     private bool _jumpsLocal;
 
@@ -32,10 +36,23 @@ public sealed unsafe partial class X86Cpu
     {
         _jumpGenerations[side]++;
         Array.Clear(_jumpPages[side]);
+        _jumpGigabytes[side].Clear();
         if (side == Supervisor)
             _jumpsLocal = false;
         _engine?.UnlinkPages(side);
         State->JumpGeneration = _jumpGenerations[JumpSide];
+    }
+
+    /// <summary>The page of an address, or the large one that it may be part of, means something else now.</summary>
+    private void ForgetJumpsOf(ulong linear)
+    {
+        var large = _tlb.MayBeLarge(linear);
+        for (var side = 0; side < _jumpPages.Length; side++)
+        {
+            if (_jumpGigabytes[side].Contains(linear)
+                && (large || (_jumpPages[side][JumpPage(linear) >> 6] & 1UL << (JumpPage(linear) & 63)) != 0))
+                ForgetJumps(side);
+        }
     }
 
     /// <summary>The unit at the program counter, just found, gets an entry.</summary>
@@ -51,6 +68,7 @@ public sealed unsafe partial class X86Cpu
     {
         var side = JumpSide;
         _jumpPages[side][JumpPage(address) >> 6] |= 1UL << (JumpPage(address) & 63);
+        _jumpGigabytes[side].Add(address);
         if (side == Supervisor && !_jumpsLocal)
             _jumpsLocal = !_tlb.IsCodeGlobal(address, CodeMmuIndex);
     }

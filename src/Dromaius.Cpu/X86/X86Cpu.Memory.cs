@@ -135,12 +135,7 @@ public sealed unsafe partial class X86Cpu : ITlbOwner
     {
         _tlb.FlushPage(linear);
         State->Engine.GroupsEnd = EngineState.NoPage;
-        var large = _tlb.MayBeLarge(linear);
-        for (var side = 0; side < _jumpPages.Length; side++)
-        {
-            if (large || (_jumpPages[side][JumpPage(linear) >> 6] & 1UL << (JumpPage(linear) & 63)) != 0)
-                ForgetJumps(side);
-        }
+        ForgetJumpsOf(linear);
     }
 
     /// <summary>Makes generated code leave at its next check.</summary>
