@@ -6,7 +6,7 @@ namespace Dromaius.Jit.X64;
 /// <summary>Vectors: one host instruction a row of <see cref="VecOps"/>, or its C# semantics where the host lacks it.</summary>
 internal sealed unsafe partial class X64Compiler
 {
-    private const int ScratchXmm = 15;
+    private const int ScratchXmm = 15, OtherScratchXmm = 14;
 
     private static readonly VecFeatures Host = HostVecFeatures();
 
@@ -32,8 +32,6 @@ internal sealed unsafe partial class X64Compiler
         if (info.VexOnly)
             need |= VecFeatures.Avx;
         if (!HostFeatures.Avx && imm > info.MaxLegacyImm)
-            return false;
-        if (info.Form == VecForm.Blendv && (!HostFeatures.Avx || info.VexOpcode == 0))
             return false;
         return (need & ~Host) == 0;
     }
@@ -190,6 +188,9 @@ internal sealed unsafe partial class X64Compiler
                 _asm.MoveVec(d, a, true);
                 _asm.VexRR(info.Map, pp, info.Opcode, info.W, l, d, b, c);
                 break;
+            case VecForm.Blendv when !vex:
+                EmitWithXmm0(info, d, a, b, c);
+                break;
             case VecForm.Blendv:
                 _asm.VexRR(3, 1, info.VexOpcode, false, l, d, a, b);
                 _asm.Byte(c << 4);
@@ -201,6 +202,23 @@ internal sealed unsafe partial class X64Compiler
         if (info.HasImm)
             _asm.Byte((byte)i.Imm);
         _alloc.DefineVec(i.Dst, d, i.LastNeed);
+    }
+
+    /// <summary>The third operand is XMM0, which is lent meanwhile.</summary>
+    private void EmitWithXmm0(VecInfo info, int d, int a, int b, int c)
+    {
+        _asm.MoveVec(ScratchXmm, a, false);
+        if (c != 0)
+        {
+            _asm.MoveVec(OtherScratchXmm, 0, true);
+            _asm.MoveVec(0, c, true);
+            b = b == 0 ? OtherScratchXmm : b;
+        }
+
+        _asm.SseRR(info.Map, Pp(info.Prefix), info.Opcode, info.W, ScratchXmm, b);
+        if (c != 0)
+            _asm.MoveVec(0, OtherScratchXmm, true);
+        _asm.MoveVec(d, ScratchXmm, true);
     }
 
     private void EmitVecToInt(ref IrInsn i, VecInfo info)
