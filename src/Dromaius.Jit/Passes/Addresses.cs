@@ -50,6 +50,9 @@ public sealed class Addresses
     private int _openCount;
     private int _roots;
 
+    // The roots of globals begin behind this one: at the unit's begin, then at the loop's head.
+    private int _globalRoots;
+
     /// <summary>Groups are numbered from 1 to this.</summary>
     public int GroupCount { get; private set; }
 
@@ -63,7 +66,7 @@ public sealed class Addresses
         GroupCount = 0;
         _openCount = 0;
         _alignedCount = 0;
-        _roots = 0;
+        _roots = _globalRoots = 0;
         for (var v = 0; v < b.ValueCount; v++)
             _forms[v] = new Form { Root = ++_roots };
         var insns = b.Insns;
@@ -81,6 +84,7 @@ public sealed class Addresses
                     break;
                 case IrOp.Label or IrOp.LoopHead or IrOp.Call:
                     _openCount = 0;
+                    _globalRoots = insn.Op == IrOp.LoopHead ? _roots : int.MaxValue;
                     for (var g = 0; g < b.GlobalCount; g++)
                         _forms[g] = new Form { Root = ++_roots };
                     break;
@@ -230,7 +234,8 @@ public sealed class Addresses
         for (var i = 0; i < _openCount; i++)
         {
             ref var open = ref _open[i];
-            if (open.Root == root && open.Mmu == (byte)insn.Aux && distance - open.Anchor is > -Reach and < Reach)
+            if (open.Root == root && open.Mmu == (byte)insn.Aux && distance - open.Anchor is > -Reach and < Reach
+                && IsLikelyOnPage(b, root, open.Anchor, distance))
             {
                 _members[open.Id]++;
                 _last[open.Id] = at;
@@ -257,5 +262,13 @@ public sealed class Addresses
             new OpenGroup { Id = id, Root = root, Mmu = (byte)insn.Aux, Anchor = distance, LastUse = at };
         insn.Group = id;
         insn.Delta = 0;
+    }
+
+    /// <summary>Whether two distances from a root lie on one page, as far as is known; an access on the next is no member of the group.</summary>
+    private bool IsLikelyOnPage(IrBuilder b, int root, long one, long other)
+    {
+        var global = root - _globalRoots - 1L;
+        var origin = root == 0 ? 0 : global >= 0 && global < b.GlobalCount ? b.LikelyValue((int)global) : 0;
+        return (root != 0 && origin == 0) || (((origin + (ulong)one) ^ (origin + (ulong)other)) & ~0xFFFUL) == 0;
     }
 }
