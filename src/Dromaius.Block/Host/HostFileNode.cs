@@ -115,9 +115,9 @@ public sealed class HostFileNode : BlockNode
         ForgetExtent();
         if (!_isDevice && offset + length > Length)
         {
-            // Growing the file makes zeroes without writing them.
+            // Growing the file makes zeroes without writing them. Others may make it grow further meanwhile: its last byte does it.
             var old = Length;
-            _ = BlockException.Check(_disk.Truncate(offset + length));
+            _ = BlockException.Check(_disk.Write(offset + length - 1, [0]));
             Grow(offset + length);
             length = Math.Max(old - offset, 0);
             if (length == 0)

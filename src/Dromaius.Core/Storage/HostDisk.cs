@@ -40,6 +40,9 @@ public sealed unsafe partial class HostDisk : IDisposable
     private readonly SafeFileHandle _handle;
     private readonly Lock _tails = new();
 
+    /// <summary>Held for reading by what may make a file grow that is open past the host's cache, and for writing to cut its end off.</summary>
+    private readonly ReaderWriterLockSlim _end = new();
+
     private HostDisk(SafeFileHandle handle, string path, bool direct)
     {
         _handle = handle;
@@ -99,9 +102,19 @@ public sealed unsafe partial class HostDisk : IDisposable
     {
         fixed (byte* p = from)
         {
-            return IsDirect && !IsAligned(offset, p, from.Length)
-                ? WriteBounced(offset, p, from.Length)
-                : WriteRaw(offset, p, from.Length);
+            if (!IsDirect)
+                return WriteRaw(offset, p, from.Length);
+            if (!IsAligned(offset, p, from.Length))
+                return WriteBounced(offset, p, from.Length);
+            _end.EnterReadLock();
+            try
+            {
+                return WriteRaw(offset, p, from.Length);
+            }
+            finally
+            {
+                _end.ExitReadLock();
+            }
         }
     }
 
@@ -175,7 +188,18 @@ public sealed unsafe partial class HostDisk : IDisposable
         }
     }
 
-    public int Truncate(long length) => ftruncate(_handle, length) == 0 ? 0 : -Marshal.GetLastPInvokeError();
+    public int Truncate(long length)
+    {
+        _end.EnterWriteLock();
+        try
+        {
+            return ftruncate(_handle, length) == 0 ? 0 : -Marshal.GetLastPInvokeError();
+        }
+        finally
+        {
+            _end.ExitWriteLock();
+        }
+    }
 
     /// <summary>Sets space aside, and grows the file to hold it.</summary>
     public int Preallocate(long offset, long length) => Fallocate(0, offset, length);
@@ -209,25 +233,45 @@ public sealed unsafe partial class HostDisk : IDisposable
     /// <summary>Copies inside the host, sharing storage where the file system can. May copy less.</summary>
     public long CopyTo(HostDisk target, long offset, long targetOffset, long length)
     {
-        var n = copy_file_range(_handle, &offset, target._handle, &targetOffset, (nuint)length, 0);
-        return n < 0 ? -Marshal.GetLastPInvokeError() : n;
+        target._end.EnterReadLock();
+        try
+        {
+            var n = copy_file_range(_handle, &offset, target._handle, &targetOffset, (nuint)length, 0);
+            return n < 0 ? -Marshal.GetLastPInvokeError() : n;
+        }
+        finally
+        {
+            target._end.ExitReadLock();
+        }
     }
 
-    public void Dispose() => _handle.Dispose();
+    public void Dispose()
+    {
+        _handle.Dispose();
+        _end.Dispose();
+    }
 
     private static bool IsAligned(long offset, byte* p, int length) =>
         (((ulong)offset | (uint)length | (nuint)p) & (DirectAlignment - 1)) == 0;
 
     private int Fallocate(int mode, long offset, long length)
     {
-        while (fallocate(_handle, mode, offset, length) != 0)
+        _end.EnterReadLock();
+        try
         {
-            var error = Marshal.GetLastPInvokeError();
-            if (error != Eintr)
-                return -error;
-        }
+            while (fallocate(_handle, mode, offset, length) != 0)
+            {
+                var error = Marshal.GetLastPInvokeError();
+                if (error != Eintr)
+                    return -error;
+            }
 
-        return 0;
+            return 0;
+        }
+        finally
+        {
+            _end.ExitReadLock();
+        }
     }
 
     private static int Retry(HostDisk disk, Func<HostDisk, int> call)
@@ -318,21 +362,9 @@ public sealed unsafe partial class HostDisk : IDisposable
                 // Neighbours in the same block would undo each other's bytes.
                 lock (_tails)
                 {
-                    var end = Length();
-                    if (skip != 0 || take != span)
-                    {
-                        var n = ReadRaw(start, bounce, span);
-                        if (n < 0)
-                            return n;
-                        new Span<byte>(bounce + n, (int)(span - n)).Clear();
-                    }
-
-                    Buffer.MemoryCopy(p + done, bounce + skip, take, take);
-                    var written = WriteRaw(start, bounce, span);
-                    if (written < 0)
-                        return written;
-                    if (start + span > end && ftruncate(_handle, Math.Max(end, start + skip + take)) != 0)
-                        return -Marshal.GetLastPInvokeError();
+                    var error = WriteBlocks(start, bounce, span, new ReadOnlySpan<byte>(p + done, (int)take), (int)skip);
+                    if (error < 0)
+                        return error;
                 }
 
                 done += take;
@@ -343,6 +375,36 @@ public sealed unsafe partial class HostDisk : IDisposable
         finally
         {
             System.Runtime.InteropServices.NativeMemory.AlignedFree(bounce);
+        }
+    }
+
+    /// <summary>Puts bytes into whole blocks of the file. Blocks behind its end are cut off again, while nobody else can make it grow.</summary>
+    private long WriteBlocks(long start, byte* bounce, long span, ReadOnlySpan<byte> from, int skip)
+    {
+        var grows = start + span > Length();
+        if (grows)
+            _end.EnterWriteLock();
+        try
+        {
+            var end = Length();
+            if (from.Length != span)
+            {
+                var n = ReadRaw(start, bounce, span);
+                if (n < 0)
+                    return n;
+                new Span<byte>(bounce + n, (int)(span - n)).Clear();
+            }
+
+            from.CopyTo(new Span<byte>(bounce + skip, from.Length));
+            var written = WriteRaw(start, bounce, span);
+            if (written >= 0 && grows && start + span > end && ftruncate(_handle, Math.Max(end, start + skip + from.Length)) != 0)
+                return -Marshal.GetLastPInvokeError();
+            return written;
+        }
+        finally
+        {
+            if (grows)
+                _end.ExitWriteLock();
         }
     }
 
