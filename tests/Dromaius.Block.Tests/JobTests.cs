@@ -85,6 +85,27 @@ public sealed class JobTests : IDisposable
         });
     }
 
+    [Fact]
+    public void JobsThatCannotBeginHoldNothing()
+    {
+        _ = MakeChain();
+        OnLoop(() =>
+        {
+            _graph.RemoveBackend("d0");
+            return 0;
+        });
+        _ = AddNode("top.qcow2", "n");
+        ImageFormats.Find("raw")!.Create(new CreateRequest(_folder["small.raw"], 65536, new BlockOptions(), OpenFlags.Tool));
+        var small = AddNode("small.raw", "s");
+        OnLoop(() =>
+        {
+            Assert.Throws<BlockException>(() => _graph.Jobs.Backup("b", "n", small, new BackupScope(SyncMode.Full)));
+            Assert.Throws<BlockException>(() => _graph.Jobs.Commit("c", "n", null, "no such image"));
+            _graph.DeleteNode("n");
+            return 0;
+        });
+    }
+
     private BlockNode AddNode(string file, string name)
     {
         var options = BlockOptions.Parse($"driver={Path.GetExtension(file)[1..]},node-name={name},file.driver=file,file.filename={_folder[file]}");

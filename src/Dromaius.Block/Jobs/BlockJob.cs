@@ -79,7 +79,7 @@ public abstract class BlockJob
     protected BlockGraph Graph { get; }
 
     /// <summary>The backend made for this job; closed when it is over.</summary>
-    internal BlockBackend? Own { get; init; }
+    internal BlockBackend? Own { get; set; }
 
     /// <summary>Told on the event loop of every change of <see cref="Status"/>, in order, although the job may have gone on.</summary>
     public event Action<BlockJob, JobStatus>? StatusChanged;

@@ -91,23 +91,25 @@ public sealed class JobList(BlockGraph graph)
     public BlockJob Commit(string? id, string device, string? topName, string? baseName, string? backingFile = null, long speed = 0,
         JobErrorPolicy onError = 0, bool autoFinalize = true, bool autoDismiss = true)
     {
-        var backend = Require(device);
-        var active = backend.Node!;
-        var top = topName == null ? active : Matches(active, topName) ? active : FindBelow(active, topName);
-        var target = baseName == null ? Lowest(top) : FindBelow(top, baseName);
-        if (target == top)
-            throw new BlockException(BlockError.Invalid, "Need a backing file to commit into");
-        if (top == active)
+        return BeginOn(device, backend =>
         {
-            return Begin(new MirrorJob(graph, Name(id, device), "commit", backend, target, SyncMode.Full, target)
+            var active = backend.Node!;
+            var top = topName == null ? active : Matches(active, topName) ? active : FindBelow(active, topName);
+            var target = baseName == null ? Lowest(top) : FindBelow(top, baseName);
+            if (target == top)
+                throw new BlockException(BlockError.Invalid, "Need a backing file to commit into");
+            if (top == active)
             {
-                Own = Own(backend), Device = device, Speed = speed, OnError = onError, AutoFinalize = autoFinalize, AutoDismiss = autoDismiss,
-            });
-        }
+                return new MirrorJob(graph, Name(id, device), "commit", backend, target, SyncMode.Full, target)
+                {
+                    Device = device, Speed = speed, OnError = onError, AutoFinalize = autoFinalize, AutoDismiss = autoDismiss,
+                };
+            }
 
-        return Begin(new CommitJob(graph, Name(id, device), active, top, target, backingFile)
-        {
-            Own = Own(backend), Device = device, Speed = speed, OnError = onError, AutoFinalize = autoFinalize, AutoDismiss = autoDismiss,
+            return new CommitJob(graph, Name(id, device), active, top, target, backingFile)
+            {
+                Device = device, Speed = speed, OnError = onError, AutoFinalize = autoFinalize, AutoDismiss = autoDismiss,
+            };
         });
     }
 
@@ -115,12 +117,14 @@ public sealed class JobList(BlockGraph graph)
     public BlockJob Mirror(string? id, string device, BlockNode target, SyncMode sync, long speed = 0, JobErrorPolicy onError = 0,
         bool autoFinalize = true, bool autoDismiss = true, MirrorBacking backing = MirrorBacking.Leave)
     {
-        var backend = Require(device);
-        if (target.Length < backend.Node!.Length)
-            target.Resize(backend.Node.Length);
-        return Begin(new MirrorJob(graph, Name(id, device), "mirror", backend, target, sync, null)
+        return BeginOn(device, backend =>
         {
-            Own = Own(backend), Device = device, Speed = speed, OnError = onError, AutoFinalize = autoFinalize, AutoDismiss = autoDismiss, Backing = backing,
+            if (target.Length < backend.Node!.Length)
+                target.Resize(backend.Node.Length);
+            return new MirrorJob(graph, Name(id, device), "mirror", backend, target, sync, null)
+            {
+                Device = device, Speed = speed, OnError = onError, AutoFinalize = autoFinalize, AutoDismiss = autoDismiss, Backing = backing,
+            };
         });
     }
 
@@ -128,12 +132,14 @@ public sealed class JobList(BlockGraph graph)
     public BlockJob Backup(string? id, string device, BlockNode target, BackupScope scope, long speed = 0, JobErrorPolicy onError = 0,
         bool compress = false, bool autoFinalize = true, bool autoDismiss = true)
     {
-        var backend = Require(device);
-        if (target.Length < backend.Node!.Length)
-            throw new BlockException(BlockError.Invalid, "Source and target image have different sizes");
-        return Begin(new BackupJob(graph, Name(id, device), backend, target, scope, compress)
+        return BeginOn(device, backend =>
         {
-            Own = Own(backend), Device = device, Speed = speed, OnError = onError, AutoFinalize = autoFinalize, AutoDismiss = autoDismiss,
+            if (target.Length < backend.Node!.Length)
+                throw new BlockException(BlockError.Invalid, "Source and target image have different sizes");
+            return new BackupJob(graph, Name(id, device), backend, target, scope, compress)
+            {
+                Device = device, Speed = speed, OnError = onError, AutoFinalize = autoFinalize, AutoDismiss = autoDismiss,
+            };
         });
     }
 
@@ -156,6 +162,28 @@ public sealed class JobList(BlockGraph graph)
             job.Dismissed();
     }
 
+    /// <summary>
+    /// Begins a job on a drive that no other job has put its filter on, or on a node, with a backend made for it: one that cannot
+    /// begin must not keep the node in use.
+    /// </summary>
+    private BlockJob BeginOn(string device, Func<BlockBackend, BlockJob> make)
+    {
+        var backend = graph.BackendForJob(device);
+        try
+        {
+            if (backend.Node is JobFilterNode)
+                throw new BlockException(BlockError.Busy, $"Node '{device}' is busy: block device is in use by block job");
+            var job = make(backend);
+            job.Own = backend.IsOfJob ? backend : null;
+            return Begin(job);
+        }
+        catch when (backend.IsOfJob)
+        {
+            backend.Dispose();
+            throw;
+        }
+    }
+
     private BlockJob Begin(BlockJob job)
     {
         _jobs.Add(job.Id, job);
@@ -167,12 +195,6 @@ public sealed class JobList(BlockGraph graph)
     /// <summary>The name of a new job; taken names are refused before the job touches the graph.</summary>
     private string Name(string? id, string device) => _jobs.ContainsKey(id ?? device)
         ? throw new BlockException(BlockError.Busy, $"Job ID '{id ?? device}' already in use") : id ?? device;
-
-    /// <summary>A drive that no other job has put its filter on.</summary>
-    private BlockBackend Require(string device) => graph.BackendForJob(device) is { Node: not JobFilterNode } backend ? backend
-        : throw new BlockException(BlockError.Busy, $"Node '{device}' is busy: block device is in use by block job");
-
-    private static BlockBackend? Own(BlockBackend backend) => backend.IsOfJob ? backend : null;
 
     private static bool Matches(BlockNode node, string name) => node.NodeName == name || node.FileName == name;
 
