@@ -15,7 +15,6 @@ internal static class InputCommands
         ("extra", PointerButton.Extra), ("wheel-left", PointerButton.WheelLeft), ("wheel-right", PointerButton.WheelRight),
     ];
 
-
     /// <summary>A key of QMP: <c>{"type": "qcode", "data": "ret"}</c> or <c>{"type": "number", "data": 28}</c>.</summary>
     public static int KeyCode(JsonNode? key)
     {

@@ -20,7 +20,6 @@ public sealed class CheckResult
     public long CorruptionsFixed { get; set; }
     public long LeaksFixed { get; set; }
 
-
     /// <summary>Why the check came to no end, or none.</summary>
     public BlockError Failure { get; set; }
     public long ImageEndOffset { get; set; }

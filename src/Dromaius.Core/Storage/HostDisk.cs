@@ -386,7 +386,7 @@ public sealed unsafe partial class HostDisk : IDisposable
             _end.EnterWriteLock();
         try
         {
-            var end = Length();
+            var end = grows ? Length() : 0;
             if (from.Length != span)
             {
                 var n = ReadRaw(start, bounce, span);

@@ -12,6 +12,7 @@ internal sealed partial class Allocator
 
     private readonly List<LateStore> _late = [];
 
+    /// <summary>Vectors wait to be stored: leaving the unit needs code of its own.</summary>
     public bool HasLateStores => _late.Count > 0;
 
     /// <summary>A vector, in its register, is to be stored in the CPU state.</summary>
@@ -53,7 +54,8 @@ internal sealed partial class Allocator
             FlushValue(v.Id);
     }
 
-    private void FlushVectors()
+    /// <summary>All of the CPU state may be looked at, or changed.</summary>
+    public void FlushVectors()
     {
         while (_late.Count > 0)
             Flush(_late.Count - 1);

@@ -200,7 +200,7 @@ internal sealed unsafe partial class X64Compiler
     private void EmitLoopBack(ref IrInsn i)
     {
         FlushX87();
-        _alloc.FlushVectors(0, int.MaxValue);
+        _alloc.FlushVectors();
         _asm.OpImm(Alu.Cmp, 2, Eng(EngineOffsets.ExitRequest), 0);
         var dirty = _dirty.Count;
         _alloc.Dirty(_dirty);
