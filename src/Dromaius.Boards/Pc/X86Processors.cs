@@ -21,11 +21,11 @@ internal sealed class X86Processors : IDisposable
     {
         var options = machine.Options;
         _machineLock = machine.Lock;
-        Model = ParseModel(options.Cpu ?? defaultModel, topology, options.Warn);
         _cpus = new X86Cpu[topology.Cpus];
         _runners = new IVcpuRunner[topology.Cpus];
         _engine = new Engine(X86Layout.Layout, options.CodeCacheSize ?? DefaultCacheSize,
             options.Accelerator == AcceleratorKind.Interpreter, options.PerfMap);
+        Model = ParseModel(options.Cpu ?? defaultModel, topology, _engine.HasWideVectors, options.Warn);
         _engine.TracesAlways = options.Traces == TraceKind.Always;
         for (var i = 0; i < _cpus.Length; i++)
         {
@@ -85,9 +85,11 @@ internal sealed class X86Processors : IDisposable
         _engine.Dispose();
     }
 
-    private static X86Model ParseModel(string option, CpuTopology topology, Action<string> warn)
+    private static X86Model ParseModel(string option, CpuTopology topology, bool hasWideVectors, Action<string> warn)
     {
         var model = X86Model.Parse(option, out var error) ?? throw new UserErrorException(error!);
+        if (!hasWideVectors)
+            model.DropWideVectors();
         foreach (var warning in model.Warnings)
             warn(warning);
         model.Cores = topology.Cores;

@@ -84,6 +84,9 @@ public sealed unsafe class Engine : IDisposable
         return any;
     }
 
+    /// <summary>Vectors of 256 bits can be had: the native back end keeps them in the host's own.</summary>
+    public bool HasWideVectors => _compiler == null || HostFeatures.Avx;
+
     public int UnitCount => _units.Count;
     public ulong CacheUsed => _cache.Used;
     public long Flushes { get; private set; }

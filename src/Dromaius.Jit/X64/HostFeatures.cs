@@ -29,9 +29,6 @@ internal static unsafe class HostFeatures
     public static readonly bool Fma = Avx && (Leaf1.Ecx & 1 << 12) != 0;
     public static readonly bool F16c = Avx && (Leaf1.Ecx & 1 << 29) != 0;
 
-    /// <summary>The least the native back end needs.</summary>
-    public static readonly bool Supported = Ssse3 && Sse41 && Sse42 && Popcnt;
-
     private static (int Eax, int Ebx, int Ecx, int Edx) Cpuid(int leaf)
     {
         if (!X86Base.IsSupported)

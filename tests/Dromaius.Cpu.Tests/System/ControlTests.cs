@@ -247,6 +247,20 @@ public sealed class ModelTests
     }
 
     [Fact]
+    public void WideVectorsGoWithAllThatStandsUponThem()
+    {
+        var model = X86Model.Find("Haswell")!;
+        model.DropWideVectors();
+        Assert.Single(model.Warnings);
+        Assert.DoesNotContain(new[] { X86Feature.Avx, X86Feature.Avx2, X86Feature.Fma, X86Feature.F16c }, model.Has);
+        Assert.True(model.Has(X86Feature.Sse42));
+        Assert.Equal(3u, model.XsaveMask);
+        var none = X86Model.Find("qemu64")!;
+        none.DropWideVectors();
+        Assert.Empty(none.Warnings);
+    }
+
+    [Fact]
     public unsafe void Leaves()
     {
         using var m = new SystemMachine("max");

@@ -250,6 +250,16 @@ public sealed partial class X86Model
         return null;
     }
 
+    /// <summary>Takes away AVX and what stands upon it, for an engine without vectors of 256 bits.</summary>
+    public void DropWideVectors()
+    {
+        if (!Has(X86Feature.Avx))
+            return;
+        _warnings.Add("This host has no AVX: the guest's processors have none either");
+        Set(X86Feature.Avx, false);
+        FixDependencies();
+    }
+
     /// <summary>Takes away what is nothing without something else, and raises the level to what features need.</summary>
     private void FixDependencies()
     {
