@@ -127,6 +127,10 @@ public sealed unsafe class FpuUnitTests : IDisposable
         for (var i = 0; i < Rounds; i++)
         {
             Randomize(s, random);
+            // A denormal scaled by 0, or its remainder to infinity, is tiny to some processors and unchanged to others, which shows
+            // where underflow is unmasked.
+            if (name is "fscale" or "fprem" or "fprem1")
+                s->FpControl |= (ushort)FpFlags.Underflow;
             FillMemory(memory, random);
             *(UInt128*)hostMemory = *(UInt128*)memory;
             FpuImage.Write(input, s);
