@@ -216,7 +216,7 @@ public sealed class JobTests : IDisposable
         Make("backup.qcow2", null);
         var target = ImageOpener.Open(_folder["backup.qcow2"], OpenFlags.Tool);
         var moment = _shadow.ToArray();
-        var job = OnLoop(() => _graph.Jobs.Backup("b", "d0", target, new BackupScope(SyncMode.Full), speed: 40 << 20));
+        var job = OnLoop(() => _graph.Jobs.Backup("b", "d0", target, new BackupScope(SyncMode.Full), settings: new JobSettings { Speed = 40 << 20 }));
         Guest(backend, 300);
         WaitFor(() => job.Status is JobStatus.Null);
         Assert.Null(job.Error);
@@ -234,7 +234,7 @@ public sealed class JobTests : IDisposable
         var target = ImageOpener.Open(_folder["backup.qcow2"], OpenFlags.Tool);
         using var other = ImageOpener.Open(_folder["other.qcow2"], OpenFlags.Tool);
         var moment = _shadow.ToArray();
-        var job = OnLoop(() => _graph.Jobs.Backup("b", "d0", target, new BackupScope(SyncMode.Full), speed: 40 << 20));
+        var job = OnLoop(() => _graph.Jobs.Backup("b", "d0", target, new BackupScope(SyncMode.Full), settings: new JobSettings { Speed = 40 << 20 }));
         OnLoop(() =>
         {
             Assert.Throws<BlockException>(() => _graph.Jobs.Backup("b", "d0", other, new BackupScope(SyncMode.Full)));
@@ -252,7 +252,7 @@ public sealed class JobTests : IDisposable
     public void PausedAndCancelledJobsLeaveTheDiskAlone()
     {
         var backend = MakeChain();
-        var job = OnLoop(() => _graph.Jobs.Stream("s", "d0", null, speed: 1 << 20));
+        var job = OnLoop(() => _graph.Jobs.Stream("s", "d0", null, settings: new JobSettings { Speed = 1 << 20 }));
         job.Pause();
         WaitFor(() => job.Status == JobStatus.Paused);
         var done = job.Done;

@@ -238,6 +238,7 @@ public sealed class BlockGraph : IDisposable
         var backend = RequireBackend(device);
         if (length < 0)
             throw new BlockException(BlockError.Invalid, "Parameter 'size' expects a >0 size");
+        Jobs.RequireIdle([backend.Node!]);
         backend.Drain();
         backend.Node!.Resize((length + 511) & ~511L);
         backend.NotifyResized();
@@ -275,8 +276,27 @@ public sealed class BlockGraph : IDisposable
         if (_backends.GetValueOrDefault(backend.Id) == backend)
             _ = _backends.Remove(backend.Id);
         _ = _unnamed.Remove(backend);
-        backend.Dispose();
-        Forget();
+        if (backend.Node is not { } node || Jobs.WorkingOn(node) is not { Count: > 0 } jobs)
+        {
+            backend.Dispose();
+            Forget();
+            return;
+        }
+
+        // A drive goes with its device, and its jobs with it; a node stays, and its jobs go on. Either way they need the backend.
+        var left = jobs.Count;
+        foreach (var job in jobs)
+        {
+            job.Over += () =>
+            {
+                if (--left > 0)
+                    return;
+                backend.Dispose();
+                Forget();
+            };
+            if (backend.Name.Length > 0)
+                job.GiveUp();
+        }
     }
 
     /// <summary><c>-blockdev</c> and <c>blockdev-add</c>.</summary>
@@ -480,7 +500,7 @@ public sealed class BlockGraph : IDisposable
         _nodes.Clear();
     }
 
-    private static bool IsWellFormed(string name) =>
+    internal static bool IsWellFormed(string name) =>
         name.Length > 0 && char.IsAsciiLetter(name[0]) && name.AsSpan().IndexOfAnyExcept(NameCharacters) < 0;
 
     private static readonly System.Buffers.SearchValues<char> NameCharacters =

@@ -19,7 +19,8 @@ public readonly record struct ChainStatus(
     public static ChainStatus Get(BlockNode top, BlockNode? end, long offset, long length)
     {
         var depth = 0;
-        for (BlockNode? node = top; node != null && node != end; node = node.Backing, depth++)
+        end = end == null ? null : Chain.SkipFilters(end);
+        for (BlockNode? node = top; node != null && Chain.SkipFilters(node) != end; node = node.Backing, depth++)
         {
             if (offset >= node.Length)
                 return new ChainStatus(length, depth, true, true, false, -1, node);

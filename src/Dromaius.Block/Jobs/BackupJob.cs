@@ -70,7 +70,7 @@ internal sealed class BackupJob : BlockJob
                 continue;
             }
 
-            Try(true, () => CopyCluster(c));
+            Try((ref bool isRead) => CopyCluster(c, ref isRead));
             Done = Math.Min(at + _cluster, Total);
             Checkpoint(_cluster);
         }
@@ -156,10 +156,11 @@ internal sealed class BackupJob : BlockJob
     {
         if (length <= 0 || _failure != null)
             return;
+        var isRead = true;
         try
         {
             for (var c = offset / _cluster; c <= (offset + length - 1) / _cluster; c++)
-                CopyCluster(c);
+                CopyCluster(c, ref isRead);
         }
         catch (BlockException e)
         {
@@ -169,8 +170,9 @@ internal sealed class BackupJob : BlockJob
     }
 
     /// <summary>Copies a cluster unless that was done; one thread at a time each.</summary>
-    private void CopyCluster(long cluster)
+    private void CopyCluster(long cluster, ref bool isRead)
     {
+        isRead = true;
         lock (_lock)
         {
             while (_inFlight.Contains(cluster))
@@ -186,6 +188,7 @@ internal sealed class BackupJob : BlockJob
             var length = (int)Math.Min(_cluster, _source.Length - at);
             var buffer = new byte[length];
             _source.Read(at, buffer);
+            isRead = false;
             if (!buffer.AsSpan().ContainsAnyExcept((byte)0))
                 _target.WriteZeroes(at, length, true);
             else if (_compress)

@@ -24,6 +24,28 @@ public enum JobErrorPolicy
     Report,
     Ignore,
     Stop,
+
+    /// <summary>Waits for the user where the storage is full; other failures end the job.</summary>
+    StopWhenFull,
+}
+
+/// <summary>What every job is told when it is begun.</summary>
+public sealed record JobSettings
+{
+    /// <summary>Bytes a second, or 0 for no limit.</summary>
+    public long Speed { get; init; }
+
+    /// <summary>What a failed read of the source leads to; for jobs that know one policy only, any failure.</summary>
+    public JobErrorPolicy OnError { get; init; }
+
+    /// <summary>The same for writes to the target.</summary>
+    public JobErrorPolicy OnTargetError { get; init; }
+
+    /// <summary>Goes on to change the graph by itself.</summary>
+    public bool AutoFinalize { get; init; } = true;
+
+    /// <summary>Goes out of the list by itself when it is over.</summary>
+    public bool AutoDismiss { get; init; } = true;
 }
 
 /// <summary>
@@ -32,10 +54,12 @@ public enum JobErrorPolicy
 /// </summary>
 public abstract class BlockJob
 {
+    private const int RetryDelay = 10, GroupPoll = 20;
+    private static readonly TimeSpan LongestWait = TimeSpan.FromHours(1);
     private readonly object _state = new();
     private readonly ManualResetEventSlim _workEnded = new();
-    private bool _pauseAsked, _cancelAsked, _completeAsked, _finalizeAsked;
-    private long _budget, _budgetStart;
+    private bool _pauseAsked, _cancelAsked, _completeAsked, _finalizeAsked, _hasArrived;
+    private long _speed, _budget, _budgetStart;
 
     protected BlockJob(BlockGraph graph, string id, string type)
     {
@@ -57,15 +81,26 @@ public abstract class BlockJob
     public long Done { get; protected set; }
     public long Total { get; protected set; }
 
+    public JobSettings Settings { get; init; } = new();
+
     /// <summary>Bytes a second, or 0 for no limit.</summary>
-    public long Speed { get; set; }
-    public JobErrorPolicy OnError { get; init; }
+    public long Speed
+    {
+        get => _speed;
+        set => Change(() => _speed = value);
+    }
 
-    /// <summary>Waits for <see cref="FinalizeJob"/> before it changes the graph.</summary>
-    public bool AutoFinalize { get; init; } = true;
+    /// <summary>Those that succeed or fail together with it.</summary>
+    public JobGroup? Group { get; set; }
 
-    /// <summary>Goes out of the list by itself when it is over.</summary>
-    public bool AutoDismiss { get; init; } = true;
+    /// <summary>Called on the event loop when it holds nothing any more.</summary>
+    internal Action? Over { get; set; }
+
+    /// <summary>The nodes that other jobs must leave alone meanwhile.</summary>
+    internal HashSet<BlockNode> Nodes { get; } = [];
+
+    /// <summary>Its work is done; only the graph is left to change.</summary>
+    internal bool HasArrived => Volatile.Read(ref _hasArrived);
     public bool IsPaused => _pauseAsked;
     public bool IsReady => Status is JobStatus.Ready or JobStatus.Standby;
 
@@ -73,8 +108,8 @@ public abstract class BlockJob
     public string? Error { get; private set; }
     public bool WasCancelled { get; private set; }
 
-    /// <summary>What is held back has an error.</summary>
-    public bool IsFailing { get; private set; }
+    /// <summary>What failed when the job stopped by itself, until the user lets it go on.</summary>
+    public BlockError StoppedBy { get; private set; }
 
     protected BlockGraph Graph { get; }
 
@@ -84,28 +119,56 @@ public abstract class BlockJob
     /// <summary>Told on the event loop of every change of <see cref="Status"/>, in order, although the job may have gone on.</summary>
     public event Action<BlockJob, JobStatus>? StatusChanged;
 
-    /// <summary>A transfer failed: true for a read of the source.</summary>
-    public event Action<BlockJob, bool, BlockException>? TransferFailed;
+    /// <summary>A transfer failed: true for a read of the source, and what the job does about it.</summary>
+    public event Action<BlockJob, bool, JobErrorPolicy>? TransferFailed;
 
     internal void Start()
     {
+        _speed = Settings.Speed;
         // Whoever began it hears of this before the answer.
         Status = JobStatus.Running;
         StatusChanged?.Invoke(this, JobStatus.Running);
         new Thread(RunThread, 1 << 20) { IsBackground = true, Name = "job " + Id }.Start();
     }
 
-    public void Pause() => Change(() => _pauseAsked = true);
-
-    public void Resume() => Change(() =>
+    public void Pause()
     {
-        _pauseAsked = false;
-        IsFailing = false;
-    });
+        RequireStatus("pause", JobStatus.Standby);
+        if (_pauseAsked)
+            throw new BlockException(BlockError.Invalid, "Job is already paused");
+        Change(() => _pauseAsked = true);
+    }
+
+    public void Resume()
+    {
+        RequireStatus("resume", JobStatus.Standby);
+        if (!_pauseAsked)
+            throw new BlockException(BlockError.Invalid, "Can't resume a job that was not paused");
+        Change(() =>
+        {
+            _pauseAsked = false;
+            StoppedBy = BlockError.None;
+            GoOn();
+        });
+    }
+
+    public void SetSpeed(long speed)
+    {
+        RequireStatus("set-speed", JobStatus.Standby);
+        CheckSpeed(speed);
+        Speed = speed;
+    }
+
+    internal static void CheckSpeed(long speed)
+    {
+        if (speed < 0)
+            throw new BlockException(BlockError.Invalid, "Parameter 'speed' expects a non-negative value");
+    }
 
     /// <summary>Ends it without its result; a ready mirror keeps its copy unless forced.</summary>
     public void Cancel(bool force = false)
     {
+        RequireStatus("cancel", JobStatus.Pending);
         Change(() =>
         {
             if (IsReady && !force && Type is "mirror")
@@ -117,8 +180,8 @@ public abstract class BlockJob
     /// <summary>Ends a ready job with its result.</summary>
     public void Complete()
     {
-        if (!IsReady)
-            throw new BlockException(BlockError.Invalid, $"The active block job '{Id}' cannot be completed");
+        if (Status != JobStatus.Ready)
+            throw Refuse("complete");
         PrepareCompletion();
         Change(() => _completeAsked = true);
     }
@@ -127,18 +190,36 @@ public abstract class BlockJob
     public void FinalizeJob()
     {
         if (Status != JobStatus.Pending)
-            throw new BlockException(BlockError.Invalid, $"Job '{Id}' in state '{Status.ToString().ToLowerInvariant()}' cannot accept command verb 'finalize'");
+            throw Refuse("finalize");
         Change(() => _finalizeAsked = true);
     }
+
+    /// <summary>Ends it without its result, wherever it is.</summary>
+    public void GiveUp() => Change(() => _cancelAsked = true);
 
     /// <summary>Ends the copying, when the images are about to be closed.</summary>
     internal void Stop()
     {
-        Cancel(force: true);
+        GiveUp();
         _ = _workEnded.Wait(TimeSpan.FromSeconds(10));
     }
 
-    internal void Dismissed() => SetStatus(JobStatus.Null);
+    /// <summary>It is out of the list; on the event loop.</summary>
+    internal void Dismissed()
+    {
+        Status = JobStatus.Null;
+        StatusChanged?.Invoke(this, JobStatus.Null);
+    }
+
+    /// <summary>The words for something that cannot be done to a job as it is now.</summary>
+    internal BlockException Refuse(string verb) =>
+        new(BlockError.NotPermitted, $"Job '{Id}' in state '{Status.ToString().ToLowerInvariant()}' cannot accept command verb '{verb}'");
+
+    private void RequireStatus(string verb, JobStatus last)
+    {
+        if (Status > last)
+            throw Refuse(verb);
+    }
 
     protected bool KeepCopyOnCancel { get; private set; }
     protected bool CompleteAsked => Volatile.Read(ref _completeAsked);
@@ -170,8 +251,8 @@ public abstract class BlockJob
                 Monitor.Wait(_state);
             }
 
-            if (Status is JobStatus.Paused or JobStatus.Standby && !_cancelAsked)
-                SetStatus(Status == JobStatus.Standby ? JobStatus.Ready : JobStatus.Running);
+            if (!_cancelAsked)
+                GoOn();
         }
 
         if (_cancelAsked)
@@ -179,30 +260,62 @@ public abstract class BlockJob
         Throttle(transferred);
     }
 
-    /// <summary>Tries a transfer as often as the policy says.</summary>
-    protected void Try(bool isRead, Action transfer)
+    private void GoOn()
     {
-        while (true)
+        if (Status is JobStatus.Paused or JobStatus.Standby)
+            SetStatus(Status == JobStatus.Standby ? JobStatus.Ready : JobStatus.Running);
+    }
+
+    /// <summary>A transfer, which says before each half whether that reads the source.</summary>
+    protected delegate void Transfer(ref bool isRead);
+
+    /// <summary>Tries a transfer until it is done; throws when the policy lets the failure end the job.</summary>
+    protected void Try(Transfer transfer)
+    {
+        while (TryOnce(transfer, out _) != null)
         {
-            try
+            lock (_state)
             {
-                transfer();
-                return;
+                // What goes on failing must not keep a processor busy.
+                if (!_cancelAsked && !_pauseAsked)
+                    _ = Monitor.Wait(_state, RetryDelay);
             }
-            catch (BlockException e)
+
+            Checkpoint(0);
+        }
+    }
+
+    /// <summary>Tries a transfer. Null when it is done, else what the policy says, a pause at the next <see cref="Checkpoint"/> or nothing.</summary>
+    protected JobErrorPolicy? TryOnce(Transfer transfer, out BlockException? failure)
+    {
+        var isRead = true;
+        failure = null;
+        try
+        {
+            transfer(ref isRead);
+            return null;
+        }
+        catch (BlockException e)
+        {
+            var policy = isRead ? Settings.OnError : Settings.OnTargetError;
+            if (policy == JobErrorPolicy.StopWhenFull)
+                policy = e.Error == BlockError.NoSpace ? JobErrorPolicy.Stop : JobErrorPolicy.Report;
+            // Who hears of it can let the job go on at once.
+            if (policy == JobErrorPolicy.Stop)
             {
-                Graph.Loop.Post(() => TransferFailed?.Invoke(this, isRead, e));
-                if (OnError == JobErrorPolicy.Report)
-                    throw;
-                if (OnError == JobErrorPolicy.Ignore)
-                    return;
                 Change(() =>
                 {
                     _pauseAsked = true;
-                    IsFailing = true;
+                    StoppedBy = e.Error;
                 });
-                Checkpoint(0);
             }
+
+            var reading = isRead;
+            Graph.Loop.Post(() => TransferFailed?.Invoke(this, reading, policy));
+            if (policy == JobErrorPolicy.Report)
+                throw;
+            failure = e;
+            return policy;
         }
     }
 
@@ -262,8 +375,17 @@ public abstract class BlockJob
             }
 
             SetStatus(JobStatus.Waiting);
+            lock (_state)
+            {
+                _hasArrived = true;
+                while (Group is { } group && !_cancelAsked && !group.HaveAllArrived)
+                    Monitor.Wait(_state, GroupPoll);
+            }
+
+            if (_cancelAsked)
+                throw new OperationCanceledException();
             SetStatus(JobStatus.Pending);
-            if (!AutoFinalize)
+            if (!Settings.AutoFinalize)
             {
                 lock (_state)
                 {
@@ -275,23 +397,34 @@ public abstract class BlockJob
                     throw new OperationCanceledException();
             }
 
-            OnLoop(Succeed);
-            OnLoop(GiveUpOwn);
+            OnLoop(() =>
+            {
+                Succeed();
+                GiveUpOwn();
+            });
         }
         catch (OperationCanceledException)
         {
             WasCancelled = !KeepCopyOnCancel;
+            if (WasCancelled)
+                Group?.GiveUp();
             End();
         }
         catch (Exception e)
         {
             // Whatever went wrong with the copy, the guest's disk goes on.
             Error = e.Message;
+            Group?.GiveUp();
             End();
         }
 
-        SetStatus(JobStatus.Concluded);
-        Graph.Loop.Post(() => Graph.Jobs.Ended(this));
+        // Who hears that it is over must not find it in the list any more.
+        Graph.Loop.Post(() =>
+        {
+            Status = JobStatus.Concluded;
+            StatusChanged?.Invoke(this, JobStatus.Concluded);
+            Graph.Jobs.Ended(this);
+        });
     }
 
     private void End()
@@ -305,8 +438,11 @@ public abstract class BlockJob
             SetStatus(JobStatus.Aborting);
         try
         {
-            OnLoop(Abandon);
-            OnLoop(GiveUpOwn);
+            OnLoop(() =>
+            {
+                Abandon();
+                GiveUpOwn();
+            });
         }
         catch (IOException e)
         {
@@ -337,19 +473,22 @@ public abstract class BlockJob
 
     private void Throttle(long transferred)
     {
-        if (Speed <= 0 || transferred == 0)
-            return;
-        var now = Stopwatch.GetTimestamp();
-        if (_budgetStart == 0 || Stopwatch.GetElapsedTime(_budgetStart, now).TotalSeconds > 1)
-            (_budgetStart, _budget) = (now, 0);
-        _budget += transferred;
-        var due = TimeSpan.FromSeconds((double)_budget / Speed) - Stopwatch.GetElapsedTime(_budgetStart, now);
-        if (due <= TimeSpan.Zero)
+        if (transferred == 0)
             return;
         lock (_state)
         {
-            if (!_cancelAsked)
-                _ = Monitor.Wait(_state, due);
+            var now = Stopwatch.GetTimestamp();
+            if (_budgetStart == 0 || Stopwatch.GetElapsedTime(_budgetStart, now).TotalSeconds > 1)
+                (_budgetStart, _budget) = (now, 0);
+            _budget += transferred;
+            // The user may change the speed meanwhile.
+            while (_speed > 0 && !_cancelAsked && !_pauseAsked)
+            {
+                var due = TimeSpan.FromSeconds((double)_budget / _speed) - Stopwatch.GetElapsedTime(_budgetStart);
+                if (due <= TimeSpan.Zero)
+                    return;
+                _ = Monitor.Wait(_state, due < LongestWait ? due : LongestWait);
+            }
         }
     }
 }

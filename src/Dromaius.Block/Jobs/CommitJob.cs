@@ -6,13 +6,20 @@ namespace Dromaius.Block.Jobs;
 internal sealed class CommitJob : BlockJob
 {
     private const int Piece = 1 << 20;
-    private readonly BlockNode _active, _top, _base;
+    private readonly BlockNode _active, _overlay, _top, _base;
     private readonly string? _backingFile;
 
-    public CommitJob(BlockGraph graph, string id, BlockNode active, BlockNode top, BlockNode below, string? backingFile)
+    /// <param name="graph">The graph.</param>
+    /// <param name="id">Of the job.</param>
+    /// <param name="active">The image that the drive uses.</param>
+    /// <param name="overlay">The image whose backing image is the top.</param>
+    /// <param name="top">What is copied.</param>
+    /// <param name="below">Where to.</param>
+    /// <param name="backingFile">What the overlay names as its backing file afterwards; null for the base's file.</param>
+    public CommitJob(BlockGraph graph, string id, BlockNode active, BlockNode overlay, BlockNode top, BlockNode below, string? backingFile)
         : base(graph, id, "commit")
     {
-        (_active, _top, _base, _backingFile) = (active, top, below, backingFile);
+        (_active, _overlay, _top, _base, _backingFile) = (active, overlay, top, below, backingFile);
         Total = top.Length;
         _ = active.Retain();
     }
@@ -31,12 +38,12 @@ internal sealed class CommitJob : BlockJob
             if (status.IsAllocated)
             {
                 n = Math.Min(n, Piece);
-                Try(false, () => Mirroring.Copy(_top, _base, at, (int)n, buffer, status.IsZero));
-                Checkpoint(n);
+                Try((ref bool isRead) => Mirroring.Copy(_top, _base, at, (int)n, buffer, status.IsZero, ref isRead));
             }
 
             at += n;
             Done = at;
+            Checkpoint(status.IsAllocated ? n : 0);
         }
 
         _base.Flush();
@@ -44,23 +51,21 @@ internal sealed class CommitJob : BlockJob
 
     protected override void Succeed()
     {
-        var above = _active;
-        while (above.Backing != _top)
-            above = above.Backing ?? throw new BlockException(BlockError.Io, "The backing chain changed");
-        var change = above as IBackingChange ?? throw new BlockException(BlockError.NotSupported, "The image cannot change its backing file");
-        var wasReadOnly = above.IsReadOnly;
+        var change = _overlay as IBackingChange ?? throw new BlockException(BlockError.NotSupported, "The image cannot change its backing file");
+        var old = _overlay.Backing!;
+        var wasReadOnly = _overlay.IsReadOnly;
         if (wasReadOnly)
-            above.Reopen(false);
-        change.ChangeBackingFile(_backingFile ?? _base.FileName, _base.Driver);
+            _overlay.Reopen(false);
+        change.ChangeBackingFile(_backingFile ?? _base.FileName, Chain.SkipFilters(_base).Driver);
         if (wasReadOnly)
-            above.Reopen(true);
+            _overlay.Reopen(true);
         _ = _base.Retain();
-        if (above is Qcow2.Qcow2Node image)
+        if (_overlay is Qcow2.Qcow2Node image)
             image.ReplaceBacking(_base);
         else
             change.SetBacking(_base);
         _base.Reopen(true);
-        _top.Release();
+        old.Release();
         _active.Release();
         Graph.Forget();
     }
@@ -78,6 +83,14 @@ internal static class Mirroring
 {
     public static void Copy(BlockNode from, BlockNode to, long at, int length, byte[] buffer, bool isZero)
     {
+        var isRead = true;
+        Copy(from, to, at, length, buffer, isZero, ref isRead);
+    }
+
+    /// <summary>The same, telling which of the two it is at.</summary>
+    public static void Copy(BlockNode from, BlockNode to, long at, int length, byte[] buffer, bool isZero, ref bool isRead)
+    {
+        isRead = !isZero;
         if (isZero)
         {
             to.WriteZeroes(at, length, true);
@@ -86,6 +99,7 @@ internal static class Mirroring
 
         var part = buffer.AsSpan(0, length);
         from.Read(at, part);
+        isRead = false;
         if (part.ContainsAnyExcept((byte)0))
             to.Write(at, part);
         else

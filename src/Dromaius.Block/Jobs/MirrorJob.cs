@@ -57,6 +57,9 @@ internal sealed class MirrorJob : BlockJob
 
     protected override void Work()
     {
+        // Both count in sectors.
+        if (_base == null && (_target.Length + 511) >> 9 != (_source.Length + 511) >> 9)
+            throw new BlockException(BlockError.Invalid, "Source and target image have different sizes");
         if (_sync != SyncMode.None)
             MarkSource();
         CountTotal();
@@ -129,7 +132,7 @@ internal sealed class MirrorJob : BlockJob
     {
         length = Math.Min(length, _source.Length - start);
         if (length > 0)
-            Try(true, () => Mirroring.Copy(_source, _target, start, (int)length, buffer, false));
+            Try((ref bool isRead) => Mirroring.Copy(_source, _target, start, (int)length, buffer, false, ref isRead));
     }
 
     /// <summary>What has to be copied at first.</summary>

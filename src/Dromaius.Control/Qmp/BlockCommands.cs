@@ -15,7 +15,7 @@ internal sealed class BlockCommands
         struct BlockDeviceInfo = file: str, node-name?: str, ro: bool, drv: str, backing_file?: str, backing_file_depth: int, encrypted: bool, detect_zeroes: BlockdevDetectZeroesOptions, bps: int, bps_rd: int, bps_wr: int, iops: int, iops_rd: int, iops_wr: int, group?: str, bps_max?: int, bps_rd_max?: int, bps_wr_max?: int, iops_max?: int, iops_rd_max?: int, iops_wr_max?: int, iops_size?: int, image: ImageInfo, cache: BlockdevCacheInfo, write_threshold: int, dirty-bitmaps?: [BlockDirtyInfo]
         struct BlockInfo = device: str, qdev?: str, type: str, removable: bool, locked: bool, inserted?: BlockDeviceInfo, tray_open?: bool, io-status?: BlockDeviceIoStatus
         struct BlockDeviceStats = rd_bytes: int, wr_bytes: int, unmap_bytes: int, rd_operations: int, wr_operations: int, flush_operations: int, unmap_operations: int, rd_total_time_ns: int, wr_total_time_ns: int, flush_total_time_ns: int, unmap_total_time_ns: int, wr_highest_offset: int, rd_merged: int, wr_merged: int, unmap_merged: int, failed_rd_operations: int, failed_wr_operations: int, failed_flush_operations: int, failed_unmap_operations: int, invalid_rd_operations: int, invalid_wr_operations: int, invalid_flush_operations: int, invalid_unmap_operations: int, account_invalid: bool, account_failed: bool
-        struct BlockStats = device?: str, qdev?: str, node-name?: str, stats: BlockDeviceStats
+        struct BlockStats = device?: str, qdev?: str, node-name?: str, stats: BlockDeviceStats, parent?: BlockStats, backing?: BlockStats
         enum BlockdevChangeReadOnlyMode = retain read-only read-write
         enum NewImageMode = existing absolute-paths
         command query-block -> [BlockInfo]
@@ -39,6 +39,7 @@ internal sealed class BlockCommands
         event DEVICE_TRAY_MOVED(device: str, id: str, tray-open: bool)
         """;
 
+    private const int MaxDepth = 200;
     private const string VirtioPart = "/virtio-backend";
 
     private readonly IMachineControl _machine;
@@ -236,6 +237,7 @@ internal sealed class BlockCommands
             throw QmpErrorException.Generic("Parameter 'size' expects a >0 size");
         return Guard(() =>
         {
+            Graph.Jobs.RequireIdle([node]);
             backend?.Drain();
             node.Resize(a.Integer("size"));
             backend?.NotifyResized();
@@ -249,6 +251,7 @@ internal sealed class BlockCommands
         _ = ImageFormats.Find(name) ?? throw QmpErrorException.Generic($"Invalid snapshot format '{name}'");
         return Guard(() =>
         {
+            Graph.Jobs.RequireIdle([node]);
             var file = a.Text("snapshot-file");
             if (a.OptionalText("mode") != "existing")
             {
@@ -285,7 +288,11 @@ internal sealed class BlockCommands
 
         if (!Graph.IsFree(overlay))
             throw QmpErrorException.Generic("The overlay is already in use");
-        return Guard(() => PutAbove(backend, node, overlay.Retain()));
+        return Guard(() =>
+        {
+            Graph.Jobs.RequireIdle([node]);
+            PutAbove(backend, node, overlay.Retain());
+        });
     }
 
     /// <summary>The drive's image becomes the backing image of another, which takes its place.</summary>
@@ -306,7 +313,7 @@ internal sealed class BlockCommands
     {
         var item = new JsonObject { ["device"] = NameOf(b) };
         if (b.HasMedium || b.DeviceName != null)
-            item["io-status"] = b.StoppedBy switch { BlockError.None => "ok", BlockError.NoSpace => "nospace", _ => "failed" };
+            item["io-status"] = IoStatus(b.StoppedBy);
         item["locked"] = b.IsTrayLocked;
         item["removable"] = b.IsRemovable;
         if (QdevOf(_machine, b) is { } qdev)
@@ -324,6 +331,14 @@ internal sealed class BlockCommands
 
         return (JsonNode)item;
     })]);
+
+    /// <summary>What stopped a device or job, in the protocol's words.</summary>
+    internal static string IoStatus(BlockError error) => error switch
+    {
+        BlockError.None => "ok",
+        BlockError.NoSpace => "nospace",
+        _ => "failed",
+    };
 
     private static void AddLimits(JsonObject info, ThrottleGroup throttle)
     {
@@ -391,22 +406,35 @@ internal sealed class BlockCommands
 
     private JsonArray Statistics() => new([.. (_machine.Blocks?.AllBackends ?? []).Select(b =>
     {
-        var s = b.Statistics;
-        var item = new JsonObject { ["device"] = NameOf(b) };
+        var item = b.Node is { } node ? Statistics(node, 0) : [];
+        item["device"] = NameOf(b);
         if (QdevOf(_machine, b) is { } qdev)
             item["qdev"] = qdev;
-        if (b.Node?.NodeName is { } name)
-            item["node-name"] = name;
-        item["stats"] = new JsonObject
-        {
-            ["rd_bytes"] = s.ReadBytes, ["wr_bytes"] = s.WriteBytes, ["unmap_bytes"] = s.UnmapBytes, ["rd_operations"] = s.ReadOperations,
-            ["wr_operations"] = s.WriteOperations, ["flush_operations"] = s.FlushOperations, ["unmap_operations"] = s.UnmapOperations,
-            ["rd_total_time_ns"] = 0, ["wr_total_time_ns"] = 0, ["flush_total_time_ns"] = 0, ["unmap_total_time_ns"] = 0,
-            ["wr_highest_offset"] = s.WriteHighest, ["rd_merged"] = 0, ["wr_merged"] = 0, ["unmap_merged"] = 0,
-            ["failed_rd_operations"] = s.FailedReads, ["failed_wr_operations"] = s.FailedWrites, ["failed_flush_operations"] = 0,
-            ["failed_unmap_operations"] = 0, ["invalid_rd_operations"] = 0, ["invalid_wr_operations"] = 0, ["invalid_flush_operations"] = 0,
-            ["invalid_unmap_operations"] = 0, ["account_invalid"] = true, ["account_failed"] = true, ["timed_stats"] = new JsonArray(),
-        };
+        item["stats"] = Describe(b.Statistics);
         return (JsonNode)item;
     })]);
+
+    /// <summary>A node, what it is stored in and what is behind it; transfers are counted at the drive only.</summary>
+    private static JsonObject Statistics(BlockNode node, int depth)
+    {
+        var item = new JsonObject { ["stats"] = Describe(new BlockStatistics()) };
+        if (node.NodeName is { } name)
+            item["node-name"] = name;
+        if (depth < MaxDepth && node.File is { } file)
+            item["parent"] = Statistics(file, depth + 1);
+        if (depth < MaxDepth && node.Backing is { } backing)
+            item["backing"] = Statistics(backing, depth + 1);
+        return item;
+    }
+
+    private static JsonObject Describe(BlockStatistics s) => new()
+    {
+        ["rd_bytes"] = s.ReadBytes, ["wr_bytes"] = s.WriteBytes, ["unmap_bytes"] = s.UnmapBytes, ["rd_operations"] = s.ReadOperations,
+        ["wr_operations"] = s.WriteOperations, ["flush_operations"] = s.FlushOperations, ["unmap_operations"] = s.UnmapOperations,
+        ["rd_total_time_ns"] = 0, ["wr_total_time_ns"] = 0, ["flush_total_time_ns"] = 0, ["unmap_total_time_ns"] = 0,
+        ["wr_highest_offset"] = s.WriteHighest, ["rd_merged"] = 0, ["wr_merged"] = 0, ["unmap_merged"] = 0,
+        ["failed_rd_operations"] = s.FailedReads, ["failed_wr_operations"] = s.FailedWrites, ["failed_flush_operations"] = 0,
+        ["failed_unmap_operations"] = 0, ["invalid_rd_operations"] = 0, ["invalid_wr_operations"] = 0, ["invalid_flush_operations"] = 0,
+        ["invalid_unmap_operations"] = 0, ["account_invalid"] = true, ["account_failed"] = true, ["timed_stats"] = new JsonArray(),
+    };
 }

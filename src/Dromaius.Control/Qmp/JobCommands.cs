@@ -43,6 +43,7 @@ internal sealed class JobCommands
         event BLOCK_JOB_COMPLETED(type: JobType, device: str, len: int, offset: int, speed: int, error?: str)
         event BLOCK_JOB_CANCELLED(type: JobType, device: str, len: int, offset: int, speed: int)
         event BLOCK_JOB_READY(type: JobType, device: str, len: int, offset: int, speed: int)
+        event BLOCK_JOB_ERROR(device: str, operation: IoOperationType, action: BlockErrorAction)
         event BLOCK_JOB_PENDING(type: JobType, id: str)
         """;
 
@@ -55,11 +56,8 @@ internal sealed class JobCommands
         {
             ["query-jobs"] = _ => new JsonArray([.. All.Select(Describe)]),
             ["query-block-jobs"] = _ => new JsonArray([.. All.Select(DescribeBlock)]),
-            ["block-stream"] = a => Begin(() => Jobs.Stream(a.OptionalText("job-id"), a.Text("device"), Layer(a, "base"),
-                a.OptionalText("backing-file"), a.Integer("speed"), Policy(a.OptionalText("on-error")), a.Flag("auto-finalize", true), a.Flag("auto-dismiss", true))),
-            ["block-commit"] = a => Begin(() => Jobs.Commit(a.OptionalText("job-id"), a.Text("device"), Layer(a, "top"),
-                Layer(a, "base"), a.OptionalText("backing-file"), a.Integer("speed"), Policy(a.OptionalText("on-error")),
-                a.Flag("auto-finalize", true), a.Flag("auto-dismiss", true))),
+            ["block-stream"] = a => Begin(() => Stream(a)),
+            ["block-commit"] = a => Begin(() => Commit(a)),
             ["drive-mirror"] = a => Begin(() => Copy(a, bitmaps: false, (target, sync) => Mirror(a, target, sync,
                 a.OptionalText("mode") == "existing" ? MirrorBacking.OfTarget : MirrorBacking.OfSource))),
             ["drive-backup"] = a => Begin(() => Copy(a, bitmaps: true, (target, sync) => Backup(a, target, sync))),
@@ -74,7 +72,7 @@ internal sealed class JobCommands
         Steer("dismiss", job => Jobs.Dismiss(job.Id));
         Table["job-cancel"] = a => Guard(() => Find(a.Text("id"), false).Cancel(force: true));
         Table["block-job-cancel"] = a => Guard(() => Find(a.Text("device"), true).Cancel(a.Flag("force")));
-        Table["block-job-set-speed"] = a => Guard(() => Find(a.Text("device"), true).Speed = Math.Max(0, a.Integer("speed")));
+        Table["block-job-set-speed"] = a => Guard(() => Find(a.Text("device"), true).SetSpeed(a.Integer("speed")));
     }
 
     public Dictionary<string, Func<QmpArguments, JsonNode?>> Table { get; }
@@ -88,8 +86,18 @@ internal sealed class JobCommands
     private static JobErrorPolicy Policy(string? name) => name switch
     {
         "ignore" => JobErrorPolicy.Ignore,
-        "stop" or "enospc" => JobErrorPolicy.Stop,
+        "stop" => JobErrorPolicy.Stop,
+        "enospc" or "auto" => JobErrorPolicy.StopWhenFull,
         _ => JobErrorPolicy.Report,
+    };
+
+    /// <param name="a">The arguments.</param>
+    /// <param name="source">Which of them says what to do about failures, of the source where the target has a policy of its own.</param>
+    private static JobSettings Settings(QmpArguments a, string source = "on-source-error") => new()
+    {
+        Speed = a.Integer("speed"), OnError = Policy(a.OptionalText(source)),
+        OnTargetError = Policy(a.OptionalText(source == "on-error" ? source : "on-target-error")),
+        AutoFinalize = a.Flag("auto-finalize", true), AutoDismiss = a.Flag("auto-dismiss", true),
     };
 
     /// <summary>A verb under both of its names; the older one calls the job a device.</summary>
@@ -122,6 +130,7 @@ internal sealed class JobCommands
         {
             Tell(job, job.Status);
             job.StatusChanged += Tell;
+            job.TransferFailed += TellFailure;
         }
 
         Jobs.Started += OnStarted;
@@ -143,21 +152,50 @@ internal sealed class JobCommands
         return Begin(() => Jobs.Create(id, BlockOptions.Parse(options.ToJsonString())));
     }
 
-    /// <summary>An image of the chain: a node by its name, or a file as the image above it calls it.</summary>
-    private string? Layer(QmpArguments a, string which)
+    private BlockJob Stream(QmpArguments a)
     {
-        if (a.OptionalText(which + "-node") is not { } node)
-            return a.OptionalText(which);
-        if (a.Has(which))
-            throw QmpErrorException.Generic($"'{which}-node' and '{which}' cannot be specified at the same time");
-        return _machine.Blocks!.FindNode(node) != null ? node : throw QmpErrorException.Generic($"Cannot find device='' nor node-name='{node}'");
+        foreach (var (one, other) in (ReadOnlySpan<(string, string)>)[("base", "base-node"), ("base", "bottom"), ("bottom", "base-node")])
+        {
+            if (a.Has(one) && a.Has(other))
+                throw QmpErrorException.Generic($"'{one}' and '{other}' cannot be specified at the same time");
+        }
+
+        _ = Jobs;
+        _ = _machine.Blocks!.RequireImage(a.Text("device"));
+        return Jobs.Stream(a.OptionalText("job-id"), a.Text("device"), Layer(a, "base"), Node(a, "bottom"), a.OptionalText("backing-file"), Settings(a, "on-error"));
     }
 
-    private BlockJob Mirror(QmpArguments a, BlockNode target, SyncMode sync, MirrorBacking backing) => Jobs.Mirror(a.OptionalText("job-id"), a.Text("device"), target, sync,
-        a.Integer("speed"), Policy(a.OptionalText("on-source-error")), a.Flag("auto-finalize", true), a.Flag("auto-dismiss", true), backing);
+    private BlockJob Commit(QmpArguments a)
+    {
+        var device = a.Text("device");
+        // libvirt asks for a drive that is not there to learn whether there is such a command.
+        if (_machine.Blocks?.FindNode(device) == null)
+            throw QmpErrorException.DeviceNotFound(device);
+        foreach (var which in (ReadOnlySpan<string>)["top", "base"])
+        {
+            if (a.Has(which) && a.Has(which + "-node"))
+                throw QmpErrorException.Generic($"'{which}-node' and '{which}' are mutually exclusive");
+        }
 
-    private BlockJob Backup(QmpArguments a, BlockNode target, SyncMode sync) => Jobs.Backup(a.OptionalText("job-id"), a.Text("device"), target,
-        Scope(a, sync), a.Integer("speed"), Policy(a.OptionalText("on-source-error")), a.Flag("compress"), a.Flag("auto-finalize", true), a.Flag("auto-dismiss", true));
+        return Jobs.Commit(a.OptionalText("job-id"), device, Layer(a, "top"), Layer(a, "base"), a.OptionalText("backing-file"), Settings(a, "on-error"));
+    }
+
+    /// <summary>An image of the chain: a node by its name, or a file as the image above it calls it.</summary>
+    private LayerName? Layer(QmpArguments a, string which) =>
+        Node(a, which + "-node") ?? (a.OptionalText(which) is { } file ? new LayerName(file) : (LayerName?)null);
+
+    private LayerName? Node(QmpArguments a, string which)
+    {
+        if (a.OptionalText(which) is not { } node)
+            return null;
+        return _machine.Blocks!.Nodes.ContainsKey(node) ? new LayerName(node, IsNode: true) : throw QmpErrorException.Generic($"Cannot find device='' nor node-name='{node}'");
+    }
+
+    private BlockJob Mirror(QmpArguments a, BlockNode target, SyncMode sync, MirrorBacking backing) =>
+        Jobs.Mirror(a.OptionalText("job-id"), a.Text("device"), target, sync, Settings(a), backing);
+
+    private BlockJob Backup(QmpArguments a, BlockNode target, SyncMode sync) =>
+        Jobs.Backup(a.OptionalText("job-id"), a.Text("device"), target, Scope(a, sync), a.Flag("compress"), Settings(a));
 
     private static SyncMode Sync(QmpArguments a, bool bitmaps) => a.Text("sync") switch
     {
@@ -214,8 +252,6 @@ internal sealed class JobCommands
             throw QmpErrorException.Generic("Source and target cannot be the same");
         if (target.IsReadOnly)
             throw QmpErrorException.Generic($"Block node is read-only");
-        if (target.Length != source.Length)
-            throw QmpErrorException.Generic("Source and target image have different sizes");
         var sync = Sync(a, bitmaps);
         _ = target.Retain();
         try
@@ -235,9 +271,10 @@ internal sealed class JobCommands
         var graph = _machine.Blocks!;
         var source = graph.RequireImage(a.Text("device"));
         var sync = Sync(a, bitmaps);
-        var (file, format) = (a.Text("target"), a.OptionalText("format") ?? source.Driver);
+        var (file, format) = (a.Text("target"), a.OptionalText("format"));
         if (a.OptionalText("mode") != "existing")
         {
+            format ??= source.Driver;
             var create = new BlockOptions();
             create.Set("size", source.Length.ToString(System.Globalization.CultureInfo.InvariantCulture));
             if (sync != SyncMode.Full && (sync == SyncMode.None ? source : source.Backing) is { } backing)
@@ -251,7 +288,8 @@ internal sealed class JobCommands
         }
 
         var options = new BlockOptions();
-        options.Set("driver", format);
+        if (format != null)
+            options.Set("driver", format);
         if (a.OptionalText("node-name") is { } name)
             options.Set("node-name", name);
         var target = graph.Open(file, options, new OpenFlags { NoBacking = true });
@@ -265,6 +303,11 @@ internal sealed class JobCommands
             throw;
         }
     }
+
+    private void TellFailure(BlockJob job, bool isRead, JobErrorPolicy action) => _machine.RaiseEvent("BLOCK_JOB_ERROR", new JsonObject
+    {
+        ["device"] = job.Id, ["operation"] = isRead ? "read" : "write", ["action"] = action.ToString().ToLowerInvariant(),
+    });
 
     private void Tell(BlockJob job, JobStatus status)
     {
@@ -282,7 +325,7 @@ internal sealed class JobCommands
         _machine.RaiseEvent("JOB_STATUS_CHANGE", new JsonObject { ["status"] = NameOf(status), ["id"] = job.Id });
         if (status == JobStatus.Ready)
             _machine.RaiseEvent("BLOCK_JOB_READY", data);
-        else if (status == JobStatus.Pending && !job.AutoFinalize)
+        else if (status == JobStatus.Pending && !job.Settings.AutoFinalize)
             _machine.RaiseEvent("BLOCK_JOB_PENDING", new JsonObject { ["type"] = job.Type, ["id"] = job.Id });
     }
 
@@ -301,7 +344,7 @@ internal sealed class JobCommands
     {
         var item = new JsonObject
         {
-            ["auto-finalize"] = job.AutoFinalize, ["io-status"] = job.IsFailing ? "failed" : "ok", ["device"] = job.Id, ["auto-dismiss"] = job.AutoDismiss,
+            ["auto-finalize"] = job.Settings.AutoFinalize, ["io-status"] = BlockCommands.IoStatus(job.StoppedBy), ["device"] = job.Id, ["auto-dismiss"] = job.Settings.AutoDismiss,
             ["busy"] = job.Status == JobStatus.Running, ["len"] = job.Total, ["offset"] = job.Done, ["status"] = NameOf(job.Status), ["paused"] = job.IsPaused,
             ["speed"] = job.Speed, ["ready"] = job.IsReady, ["type"] = job.Type,
         };

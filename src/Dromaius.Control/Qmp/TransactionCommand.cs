@@ -1,6 +1,7 @@
 using System.Text.Json.Nodes;
 using Dromaius.Block;
 using Dromaius.Block.Graph;
+using Dromaius.Block.Jobs;
 
 namespace Dromaius.Control.Qmp;
 
@@ -33,12 +34,15 @@ internal sealed class TransactionCommand
         _machine = machine;
         _images = images;
         _jobs = jobs;
-        Table = new() { ["transaction"] = a => Run(a.Array("actions")) };
+        Table = new() { ["transaction"] = a => Run(a.Array("actions"), IsGrouped(a)) };
     }
 
     public Dictionary<string, Func<QmpArguments, JsonNode?>> Table { get; }
 
-    private JsonNode? Run(JsonArray actions)
+    private static bool IsGrouped(QmpArguments a) =>
+        a.Values["properties"] is JsonObject properties && new QmpArguments(properties).OptionalText("completion-mode") == "grouped";
+
+    private JsonNode? Run(JsonArray actions, bool isGrouped)
     {
         var steps = new List<(string Type, QmpArguments Data)>();
         for (var i = 0; i < actions.Count; i++)
@@ -59,10 +63,12 @@ internal sealed class TransactionCommand
         }
 
         var undo = new Stack<Action>();
+        var group = isGrouped ? new JobGroup() : null;
         try
         {
             foreach (var (type, data) in steps)
-                Do(type, data, undo);
+                Do(type, data, undo, group);
+            group?.Close();
         }
         catch
         {
@@ -83,7 +89,7 @@ internal sealed class TransactionCommand
         _ => BitmapCommands.Needed(type),
     };
 
-    private void Do(string type, QmpArguments data, Stack<Action> undo)
+    private void Do(string type, QmpArguments data, Stack<Action> undo, JobGroup? group)
     {
         var graph = _machine.Blocks ?? throw QmpErrorException.Generic("the machine has no drives");
         switch (type)
@@ -106,10 +112,23 @@ internal sealed class TransactionCommand
                 undo.Push(_bitmaps.Do(bitmap, data));
                 break;
             default:
-                _ = _jobs[type](data);
-                var id = data.OptionalText("job-id") ?? data.Text("device");
-                undo.Push(() => graph.Jobs.TryFind(id)?.Cancel(force: true));
+                graph.Jobs.Started += Take;
+                try
+                {
+                    _ = _jobs[type](data);
+                }
+                finally
+                {
+                    graph.Jobs.Started -= Take;
+                }
+
                 break;
+        }
+
+        void Take(BlockJob job)
+        {
+            group?.Add(job);
+            undo.Push(job.GiveUp);
         }
     }
 
