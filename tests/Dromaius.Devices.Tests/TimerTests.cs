@@ -235,6 +235,25 @@ public class TimerTests
         Assert.Equal(0xA0, Rtc(rtc, 12) & 0xA0);
     }
 
+    /// <summary>A period that ends while register C is read is an edge of its own: the interrupt controller would miss it otherwise.</summary>
+    [Fact]
+    public void ReadingTheFlagsEndsTheInterrupt()
+    {
+        var rtc = new Mc146818(_clock, new DateTime(2026, 1, 1, 10, 0, 0));
+        Rtc(rtc, 11, 0x42);
+        var wasLow = false;
+        rtc.Irq.Connect(level => wasLow |= !level);
+        _clock.PerLook = 250_000;
+        for (var i = 0; i < 1000; i++)
+        {
+            _clock.Advance(1_000_000);
+            var wasHigh = rtc.Irq.Level;
+            wasLow = false;
+            Rtc(rtc, 12);
+            Assert.Equal(wasHigh, wasLow);
+        }
+    }
+
     [Fact]
     public void UpdateInProgressIsSeenBeforeTheSecond()
     {

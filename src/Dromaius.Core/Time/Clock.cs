@@ -94,7 +94,10 @@ public sealed class ManualClock : Clock
     private readonly TimerQueue _queue = new();
     private long _now;
 
-    public override long Now => _now;
+    public override long Now => _now += PerLook;
+
+    /// <summary>Nanoseconds that pass with each look at the clock: for what must hold when time goes on in between.</summary>
+    public long PerLook { get; set; }
 
     public void Advance(long nanoseconds)
     {

@@ -142,6 +142,7 @@ public sealed class Mc146818 : Device
                 Update();
                 var flags = _cmos[RegC];
                 _cmos[RegC] = 0;
+                Irq.Level = false; // for what comes before Sync looks again is an edge of its own
                 Sync();
                 return flags;
             case RegD:
