@@ -1,6 +1,7 @@
 using Dromaius.Core.Errors;
 using Dromaius.Core.Options;
 using Dromaius.Core.Time;
+using Microsoft.Win32.SafeHandles;
 
 namespace Dromaius.Core.Chardev;
 
@@ -231,14 +232,10 @@ public sealed partial class CharBackendFactory : IDisposable
 
     private static FileStream OpenLog(string path, bool append)
     {
-        try
-        {
-            return new FileStream(path, append ? FileMode.Append : FileMode.Create, FileAccess.Write, FileShare.ReadWrite, bufferSize: 0);
-        }
-        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
-        {
-            throw new UserErrorException($"Unable to open logfile '{path}': {e.Message}");
-        }
+        var fd = HostFile.TryOpen(path, HostFile.WriteOnly | HostFile.Create | (append ? HostFile.Append : HostFile.Truncate));
+        if (fd < 0)
+            throw new UserErrorException($"Unable to open logfile '{path}': {HostFile.LastError}");
+        return new FileStream(new SafeFileHandle(fd, ownsHandle: true), FileAccess.Write, bufferSize: 0);
     }
 
     private static bool IsWellFormedId(string id)

@@ -1,5 +1,6 @@
 using System.Runtime.InteropServices;
 using Dromaius.Core.Errors;
+using Dromaius.Core.Storage;
 
 namespace Dromaius.Core.Chardev;
 
@@ -13,18 +14,22 @@ internal static unsafe partial class HostFile
 
     private const int Eintr = 4, Eagain = 11;
 
+    /// <summary>The words of strerror(3) for what failed last.</summary>
+    public static string LastError => Marshal.GetPInvokeErrorMessage(Marshal.GetLastPInvokeError());
+
     /// <summary>Opens a file, or throws what the user should read.</summary>
     public static int Open(string path, int flags)
     {
         var fd = TryOpen(path, flags);
         if (fd < 0)
-            throw new UserErrorException($"Could not open '{path}': {Marshal.GetPInvokeErrorMessage(Marshal.GetLastPInvokeError())}");
+            throw new UserErrorException($"Could not open '{path}': {LastError}");
         return fd;
     }
 
     public static int TryOpen(string path, int flags)
     {
-        int fd;
+        if (DescriptorSets.TryOpen(path, flags, out var fd))
+            return fd;
         do
             fd = open(path, flags | CloseOnExec, 0x1B6);
         while (fd < 0 && Marshal.GetLastPInvokeError() == Eintr);
@@ -106,7 +111,7 @@ internal static unsafe partial class HostFile
         var master = posix_openpt(ReadWrite | NoCtty | CloseOnExec);
         var name = stackalloc byte[128];
         if (master < 0 || grantpt(master) != 0 || unlockpt(master) != 0 || ptsname_r(master, name, 128) != 0)
-            throw new UserErrorException($"Failed to create PTY: {Marshal.GetPInvokeErrorMessage(Marshal.GetLastPInvokeError())}");
+            throw new UserErrorException($"Failed to create PTY: {LastError}");
         var path = Marshal.PtrToStringUTF8((nint)name)!;
 
         var slave = Open(path, ReadWrite | NoCtty);

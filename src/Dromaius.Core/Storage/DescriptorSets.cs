@@ -11,7 +11,9 @@ public static partial class DescriptorSets
     /// <summary>A descriptor with the client's note on it.</summary>
     public sealed record Entry(int Fd, string? Opaque);
 
-    private const int DuplicateCloseOnExec = 1030, GetFlags = 3, AccessMode = 3;
+    private const int DuplicateCloseOnExec = 1030, GetFlags = 3, SetFlags = 4;
+    private const int AccessMode = 3, ReadWrite = 2, Truncate = 0x200, Append = 0x400, NonBlocking = 0x800;
+    private static readonly int Changeable = Append | NonBlocking | HostDisk.ODirect;
     private const string Folder = "/dev/fdset/";
     private static readonly Lock Guard = new();
     private static readonly SortedDictionary<long, List<Entry>> Sets = [];
@@ -68,8 +70,11 @@ public static partial class DescriptorSets
         }
     }
 
-    /// <summary>A copy of the descriptor that a name means; false for other names, or when the set has none that may do this.</summary>
-    public static bool TryOpen(string path, bool write, out int fd)
+    /// <summary>
+    /// A copy of the descriptor that a name means, opened as open(2)'s flags say; false for other names, or when the set has none that
+    /// may do this. Whether it appends, blocks and goes round the host's cache changes for the client's own descriptor too.
+    /// </summary>
+    public static bool TryOpen(string path, int flags, out int fd)
     {
         fd = -1;
         if (!path.StartsWith(Folder, StringComparison.Ordinal) || !long.TryParse(path.AsSpan(Folder.Length), out var id))
@@ -78,12 +83,16 @@ public static partial class DescriptorSets
         {
             foreach (var entry in Sets.GetValueOrDefault(id) ?? [])
             {
-                var mode = fcntl(entry.Fd, GetFlags, 0) & AccessMode;
-                if (mode == 2 || mode == (write ? 1 : 0))
-                {
-                    fd = fcntl(entry.Fd, DuplicateCloseOnExec, 3);
-                    return fd >= 0;
-                }
+                var has = fcntl(entry.Fd, GetFlags, 0);
+                if ((has & AccessMode) != ReadWrite && (has & AccessMode) != (flags & AccessMode))
+                    continue;
+                fd = fcntl(entry.Fd, DuplicateCloseOnExec, 3);
+                if (fd < 0)
+                    return false;
+                _ = fcntl(fd, SetFlags, (has & ~Changeable) | (flags & Changeable));
+                if ((flags & Truncate) != 0)
+                    _ = ftruncate(fd, 0);
+                return true;
             }
         }
 
@@ -101,6 +110,9 @@ public static partial class DescriptorSets
 
     [LibraryImport("libc", SetLastError = true)]
     private static partial int fcntl(int fd, int command, nint argument);
+
+    [LibraryImport("libc", SetLastError = true)]
+    private static partial int ftruncate(int fd, long length);
 
     [LibraryImport("libc", SetLastError = true)]
     private static partial int close(int fd);

@@ -35,7 +35,7 @@ public sealed unsafe partial class HostDisk : IDisposable
     private const int MaxVectors = 256;
 
     // O_DIRECT is one of the few flags whose number depends on the processor.
-    private static readonly int ODirect = RuntimeInformation.ProcessArchitecture is Architecture.Arm64 or Architecture.Arm ? 0x10000 : 0x4000;
+    internal static readonly int ODirect = RuntimeInformation.ProcessArchitecture is Architecture.Arm64 or Architecture.Arm ? 0x10000 : 0x4000;
 
     private readonly SafeFileHandle _handle;
     private readonly Lock _tails = new();
@@ -70,10 +70,10 @@ public sealed unsafe partial class HostDisk : IDisposable
             o |= OTruncate;
         if ((flags & HostDiskFlags.Exclusive) != 0)
             o |= OExclusive;
-        if (DescriptorSets.TryOpen(path, (flags & HostDiskFlags.Write) != 0, out var fd))
+        if (DescriptorSets.TryOpen(path, o, out var fd))
         {
             error = 0;
-            return new HostDisk(new SafeFileHandle(fd, true), path, direct: false);
+            return new HostDisk(new SafeFileHandle(fd, true), path, (flags & HostDiskFlags.Direct) != 0);
         }
 
         do

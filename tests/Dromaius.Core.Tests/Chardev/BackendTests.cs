@@ -3,6 +3,7 @@ using System.Text;
 using Dromaius.Core.Chardev;
 using Dromaius.Core.Errors;
 using Dromaius.Core.Options;
+using Dromaius.Core.Storage;
 
 namespace Dromaius.Core.Tests.Chardev;
 
@@ -23,6 +24,38 @@ public sealed class BackendTests
 
         Assert.Equal(100_000, new FileInfo(path).Length);
         File.Delete(path);
+    }
+
+    /// <summary>A client hands over the file and its log, opened: both are added to.</summary>
+    [Fact]
+    public void FilesComeFromDescriptorSets()
+    {
+        var (path, log) = (TempPath, TempPath);
+        File.WriteAllText(path, "before ");
+        File.WriteAllText(log, "before ");
+        using (var file = File.OpenHandle(path, FileMode.Open, FileAccess.ReadWrite))
+        using (var second = File.OpenHandle(log, FileMode.Open, FileAccess.Write))
+        {
+            var sets = new[] { file, second }.Select(static h =>
+            {
+                Assert.True(DescriptorSets.TryDuplicate((int)h.DangerousGetHandle(), out var copy));
+                return DescriptorSets.Add(null, copy, null);
+            }).ToArray();
+            using (var loop = new Loop())
+            {
+                loop.Factory.Create(OptionList.Parse(
+                    $"file,id=f,path=/dev/fdset/{sets[0]},append=on,logfile=/dev/fdset/{sets[1]},logappend=on", "backend"));
+                loop.Factory.Get("f").Write("after"u8);
+            }
+
+            foreach (var set in sets)
+                Assert.True(DescriptorSets.Remove(set, null));
+        }
+
+        Assert.Equal("before after", File.ReadAllText(path));
+        Assert.Equal("before after", File.ReadAllText(log));
+        File.Delete(path);
+        File.Delete(log);
     }
 
     [Fact]
