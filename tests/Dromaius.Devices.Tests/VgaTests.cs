@@ -21,6 +21,12 @@ public sealed class VgaTests : IDisposable
         }
     }
 
+    private int Read(int port, int index)
+    {
+        _vga.Ports.Out(port - 0x3B0, index);
+        return _vga.Ports.In(port - 0x3B0 + 1);
+    }
+
     private void Attribute(int index, int value)
     {
         _vga.Ports.In(0x2A);
@@ -188,6 +194,75 @@ public sealed class VgaTests : IDisposable
         Vbe(4, 0x41);
         Assert.Equal(0, _vga.VideoMemory.Span(1281, 1)[0]);
         Assert.Equal(0xB0C5u, _vga.Mmio.Read!(0x500, 2));
+    }
+
+    /// <summary>Expected values are what QEMU 7.2 reads back after the same writes, with this size of memory.</summary>
+    [Theory]
+    [InlineData(8, 700, 0, 0, 696, 1506, 0, 0)]      // steps of eight pixels
+    [InlineData(8, 100, 0, 0, 640, 1638, 0, 0)]      // not shorter than the screen is wide
+    [InlineData(8, 1000, 5, 40, 1000, 1048, 5, 40)]
+    [InlineData(16, 1000, 5, 500, 1000, 524, 5, 0)]  // no room below: from the top
+    [InlineData(8, 60000, 3000, 9, 16000, 65, 3000, 0)]
+    public void ExtensionRegistersFitMemory(int depth, int width, int x, int y, int virtualWidth, int lines, int left, int top)
+    {
+        Vbe(1, 643);
+        Vbe(2, 480);
+        Vbe(3, depth);
+        Assert.Equal(643u, Vbe(1)); // kept as it is while the extension is off
+        Vbe(4, 0x41);
+        Assert.Equal(640u, Vbe(1));
+        Vbe(6, width);
+        Vbe(8, x);
+        Vbe(9, y);
+        Assert.Equal([(ulong)virtualWidth, (ulong)lines, (ulong)left, (ulong)top], (ulong[])[Vbe(6), Vbe(7), Vbe(8), Vbe(9)]);
+    }
+
+    [Fact]
+    public void ExtensionTakesAnyDepthAndBankStays()
+    {
+        Vbe(5, 3);
+        Vbe(3, 7);
+        Vbe(4, 1);
+        Assert.Equal([8, 1, 8, 3], (ulong[])[Vbe(1), Vbe(2), Vbe(3), Vbe(5)]);
+    }
+
+    [Fact]
+    public void RegistersFollowTheExtension()
+    {
+        TextMode();
+        Indexed(0x3D4, (7, 0x0D));
+        Vbe(1, 1024);
+        Vbe(2, 600);
+        Vbe(3, 8);
+        Vbe(4, 1);
+        Assert.Equal([0x7F, 0x5D, 0x40, 0x57, 0x80, 0xA3, 0xFF],
+            new[] { 1, 7, 9, 0x12, 0x13, 0x17, 0x18 }.Select(i => Read(0x3D4, i)));
+        Assert.Equal([0x50, 0x07], new[] { 5, 6 }.Select(i => Read(0x3CE, i)));
+        // Writes do not change that.
+        Indexed(0x3D4, (9, 5));
+        Indexed(0x3CE, (6, 0));
+        Assert.Equal([0x40, 5], (int[])[Read(0x3D4, 9), Read(0x3CE, 6)]);
+        Vbe(4, 0);
+        Assert.False(_vga.IsTextMode);
+        Assert.Equal(0x7F, Read(0x3D4, 1));
+    }
+
+    [Fact]
+    public void RowsOfPairsAreRepeated()
+    {
+        // Four colours as in mode 4, but with linear addresses: two rows a line of memory, each twice.
+        _vga.Ports.Out(0x12, 0x63);
+        Indexed(0x3C4, (1, 9), (2, 3), (4, 2));
+        Indexed(0x3CE, (5, 0x30), (6, 0x0F), (8, 0xFF));
+        Indexed(0x3D4, (1, 39), (7, 2), (9, 0xC1), (0x12, 0x8F), (0x13, 40), (0x17, 0xE3), (0x18, 0xFF), (7, 0x1F));
+        Attribute(3, 3);
+        Attribute(0x12, 15);
+        Dac(3, 63, 0, 0);
+        On();
+        _vga.LegacyWindow.Out(0x18000 + 160, 0xC0); // the second line of memory
+        var image = Picture.Of(_vga);
+        Assert.Equal((640, 400), (image.Width, image.Height));
+        Assert.Equal([0, 0, 0, 0, 255, 255, 255, 255, 0], Enumerable.Range(0, 9).Select(y => (int)image.Pixels[y * 640 * 3]));
     }
 
     [Fact]

@@ -185,7 +185,7 @@ public partial class Vga : IDisplaySource
         var palette = layout == PixelLayout.Indexed ? _dacColours : _colours;
         // Where row scans replace address bits, each shows other memory.
         var wrapMask = (_crtc[0x17] & 3) ^ 3;
-        var repeat = (shift == 1 || wrapMask != 0 ? 1 : CellHeight) << (_crtc[9] >> 7);
+        var repeat = (wrapMask != 0 ? 1 : CellHeight) << (_crtc[9] >> 7);
         var address = (StartAddress + ((_crtc[8] >> 5) & 3)) * 4;
         var line = 0;
         var repeated = Math.Min(_crtc[8] & 0x1F, repeat - 1);

@@ -10,7 +10,7 @@ public partial class Vga
     private const ushort IdFirst = 0xB0C0, IdLast = 0xB0C5;
     private const int EdidEnd = 0x400, PortsAt = 0x400, VbeAt = 0x500, ExtendedAt = 0x600;
     private const uint LittleEndian = 0x1E1E1E1E;
-    private const ushort MaxWidth = 16000, MaxHeight = 12000, MaxDepth = 32;
+    private const ushort MinWidth = 8, MaxWidth = 16000, MaxHeight = 12000, MaxDepth = 32;
 
     private readonly ushort[] _vbe = new ushort[10];
     private int _vbeIndex;
@@ -71,38 +71,23 @@ public partial class Vga
             return;
         }
 
-        Redraw();
         switch (index)
         {
             case VbeId:
                 if (value is >= IdFirst and <= IdLast)
                     _vbe[VbeId] = value;
                 break;
-            case VbeWidth:
-                if (value <= MaxWidth && (value & 7) == 0)
-                    _vbe[VbeWidth] = value;
-                break;
-            case VbeHeight:
-                if (value <= MaxHeight)
-                    _vbe[VbeHeight] = value;
-                break;
-            case VbeDepth:
-                if (value == 0)
-                    value = 8;
-                if (value is 4 or 8 or 15 or 16 or 24 or 32)
-                    _vbe[VbeDepth] = value;
-                break;
-            case VbeVirtualWidth:
-                _vbe[VbeVirtualWidth] = value;
-                FitVirtual();
-                break;
-            case VbeX or VbeY:
+            // While the extension is off these are only kept.
+            case VbeWidth or VbeHeight or VbeDepth or VbeVirtualWidth or VbeX or VbeY:
                 _vbe[index] = value;
+                FitVbe();
                 break;
             case VbeEnable:
                 EnableVbe(value);
                 break;
         }
+
+        Redraw();
     }
 
     private void EnableVbe(ushort value)
@@ -124,10 +109,8 @@ public partial class Vga
             return;
         }
 
-        _vbe[VbeBank] = 0;
-        _vbe[VbeX] = _vbe[VbeY] = 0;
-        _vbe[VbeVirtualWidth] = _vbe[VbeWidth];
-        FitVirtual();
+        _vbe[VbeVirtualWidth] = _vbe[VbeX] = _vbe[VbeY] = 0;
+        FitVbe();
         if ((value & EnableKeepMemory) == 0)
         {
             var length = (ulong)VbeBytesPerLine * _vbe[VbeHeight];
@@ -139,15 +122,53 @@ public partial class Vga
         UpdateWindow();
     }
 
-    /// <summary>Lines are at least as long as the screen is wide, and as many as fit into memory.</summary>
-    private void FitVirtual()
+    /// <summary>
+    /// Brings the registers of a mode that is on to what can be shown: widths in steps of eight pixels, lines at least as long as the
+    /// screen is wide, not more lines than memory holds, and a picture that would end behind memory from the top or the left.
+    /// </summary>
+    private void FitVbe()
     {
-        if (_vbe[VbeDepth] == 0)
+        if (!IsVbeEnabled)
+            return;
+        if (_vbe[VbeDepth] is not (4 or 8 or 15 or 16 or 24 or 32))
             _vbe[VbeDepth] = 8;
-        if (_vbe[VbeVirtualWidth] < _vbe[VbeWidth])
-            _vbe[VbeVirtualWidth] = _vbe[VbeWidth];
-        var line = (ulong)VbeBytesPerLine;
-        _vbe[VbeVirtualHeight] = line == 0 ? (ushort)0 : (ushort)Math.Min(VideoMemory.Size / line, ushort.MaxValue);
+        _vbe[VbeWidth] = (ushort)Math.Clamp(_vbe[VbeWidth] & ~7, MinWidth, MaxWidth);
+        _vbe[VbeVirtualWidth] = (ushort)Math.Clamp(_vbe[VbeVirtualWidth] & ~7, _vbe[VbeWidth], MaxWidth);
+        var lines = VideoMemory.Size / (ulong)VbeBytesPerLine;
+        _vbe[VbeHeight] = (ushort)Math.Clamp(_vbe[VbeHeight], 1UL, Math.Clamp(lines, 1, MaxHeight));
+        _vbe[VbeVirtualHeight] = (ushort)lines;
+
+        _vbe[VbeX] = Math.Min(_vbe[VbeX], MaxWidth);
+        _vbe[VbeY] = Math.Min(_vbe[VbeY], MaxHeight);
+        if (VbeEnd > VideoMemory.Size)
+            _vbe[VbeY] = 0;
+        if (VbeEnd > VideoMemory.Size)
+            _vbe[VbeX] = 0;
+        FollowVbe();
+    }
+
+    /// <summary>The byte behind the picture.</summary>
+    private ulong VbeEnd => ((ulong)VbeBytesPerLine * (ulong)(_vbe[VbeY] + _vbe[VbeHeight])) + (ulong)VbeBytes(_vbe[VbeX]);
+
+    /// <summary>
+    /// The VGA's registers describe the extension's mode while it is on, whatever is written to them: who reads them, or turns the
+    /// extension off, finds a graphics mode of that size.
+    /// </summary>
+    private void FollowVbe()
+    {
+        if (!IsVbeEnabled)
+            return;
+        var end = _vbe[VbeHeight] - 1;
+        _graphics[5] = (byte)((_graphics[5] & ~0x60) | (_vbe[VbeDepth] == 4 ? 0 : 0x40));
+        _graphics[6] = (byte)((_graphics[6] & ~0x0C) | 0x05); // graphics, 64 KiB at A0000h
+        _crtc[1] = (byte)((_vbe[VbeWidth] / 8) - 1);
+        _crtc[7] = (byte)((_crtc[7] & ~0x42) | (end >> 7 & 2) | (end >> 3 & 0x40) | 0x10);
+        _crtc[9] = (byte)((_crtc[9] & ~0x9F) | 0x40);         // rows of one line; with 7 and 18h: no split screen
+        _crtc[0x12] = (byte)end;
+        _crtc[0x13] = (byte)(VbeBytesPerLine / 8);
+        _crtc[0x17] |= 3;
+        _crtc[0x18] = 0xFF;
+        UpdateMasks();
     }
 
     /// <summary>What the monitor says of itself, at the start of the register BAR; empty for none.</summary>

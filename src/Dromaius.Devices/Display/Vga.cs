@@ -296,6 +296,7 @@ public partial class Vga : Device
             return;
         var changed = _graphics[index] ^ value;
         _graphics[index] = value;
+        FollowVbe();
         UpdateMasks();
         // Only the shift and map registers have to do with what is shown; the modes of writing and reading do not.
         if (index == 6 || (index == 5 && (changed & 0x60) != 0))
@@ -322,6 +323,7 @@ public partial class Vga : Device
         if (_crtc[index] == value)
             return;
         _crtc[index] = value;
+        FollowVbe();
         // The text cursor is compared cell by cell, but for its shape.
         if (index is not (0x0E or 0x0F))
             Redraw();
