@@ -100,13 +100,61 @@ public class InputTests
         Assert.Equal([0xFA, 0xAA], Keyboard(0xFF));
         Assert.Equal([0xFA, 0xAB, 0x83], Keyboard(0xF2));
         Assert.Equal([0xEE], Keyboard(0xEE));
-        Assert.Equal([0xFA, 0xFA], Keyboard(0xED, 0x07));
+        Assert.Equal([0xFA], Keyboard(0xED));
+        Assert.Equal([0xFA], Keyboard(0x07));
         Assert.Equal(7, _keyboard.Leds);
-        Assert.Equal([0xFA, 0xFA, 0x02], Keyboard(0xF0, 0));
+        Assert.Equal([0xFA], Keyboard(0xF0));
+        Assert.Equal([0xFA, 0x02], Keyboard(0));
         Assert.Equal([0xFE], Keyboard(0x10));
         Assert.Equal([0xFE], Keyboard(0xFE));
         Mode(0x40);
         Assert.Equal([0xFA, 0xAB, 0x41], Keyboard(0xF2));
+    }
+
+    /// <summary>As QEMU 7.2 has it; systems that leave acknowledgements unread (Visopsys) live on it.</summary>
+    [Fact]
+    public void UnreadAnswersGiveWayToTheNext()
+    {
+        Mode(0x03);
+        Assert.Equal([0xFA], Keyboard(0xED, 0));
+        Assert.Equal([0xFA], Keyboard(0xF2, 0xED));
+        Assert.Equal([0xFA], Keyboard(0));
+        _controller.DataPort.Out(0, 0xF2);
+        Assert.Equal(0xFA, _controller.DataPort.In(0));
+        Assert.Equal([0xEE], Keyboard(0xEE));
+        // Before keys, even in the middle of what they send.
+        _keyboard.Key(0x1E, true);
+        Assert.Equal([0xFA, 0x1C], Keyboard(0xED, 2));
+        _keyboard.Key(0x1E, false);
+        Assert.Equal(0xF0, _controller.DataPort.In(0));
+        Assert.Equal([0xFA, 0xAB, 0x83, 0x1C], Keyboard(0xF2));
+        // The controller's own.
+        Command(0xAA);
+        Command(0xAB);
+        Assert.Equal([0], Drain());
+        Command(0xD3, 0x66);
+        Command(0x20);
+        Assert.Equal([3], Drain());
+        // A self test keeps what the devices have to say.
+        _keyboard.Key(0x30, true);
+        Command(0xAA);
+        Assert.Equal([0x32, 0x55], Drain());
+        // The mouse's come in turn.
+        Assert.Equal([0xFA, 0, 0xFA, 0xFA], Mouse(0xF2, 0xE8, 3));
+    }
+
+    [Fact]
+    public void DefaultsScanAndKeepNothing()
+    {
+        Mode(0x03);
+        _keyboard.Key(0x1E, true);
+        Assert.Equal([0xFA, 0x1C], Keyboard(0xF4));
+        _keyboard.Key(0x30, true);
+        Assert.Equal([0xFA], Keyboard(0xF5));
+        _keyboard.Key(0x2E, true);
+        Assert.Equal([0xFA], Keyboard(0xF6));
+        _keyboard.Key(0x20, true);
+        Assert.Equal([0x23], Drain());
     }
 
     [Fact]

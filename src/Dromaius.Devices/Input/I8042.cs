@@ -28,14 +28,14 @@ public sealed class I8042 : Device
     private readonly Ps2Keyboard _keyboard;
     private readonly Ps2Mouse _mouse;
     private readonly byte[] _ram = new byte[32];
-    private readonly Queue<(Source As, byte Value)> _answers = new();
-    private Source _full;      // who filled the output buffer
-    private byte _output;
+    private (Source As, byte Value) _answer; // of the controller itself; the last one only
+    private Source _full;      // whose byte is in the output buffer
+    private bool _fromAnswer;  // it is the controller's answer, whoever it passes for
+    private byte _output;      // the byte that was read last
     private bool _lastWasCommand;
     private bool _selfTested;
     private byte _command;     // waits for its data byte
     private byte _outputPort;
-    private bool _breakPrefix; // translation saw F0h
 
     public I8042(Ps2Keyboard keyboard, Ps2Mouse mouse)
     {
@@ -86,13 +86,12 @@ public sealed class I8042 : Device
         _mouse.Reset();
         Array.Clear(_ram);
         _ram[0] = ModeKeyboardIrq | ModeAuxIrq;
-        _answers.Clear();
+        _answer = default;
         _full = Source.None;
         _output = 0;
         _lastWasCommand = false;
         _selfTested = false;
         _command = 0;
-        _breakPrefix = false;
         _outputPort = OutIdle | OutNoReset | OutA20;
         A20.Level = true;
         Sync();
@@ -105,18 +104,26 @@ public sealed class I8042 : Device
         A20.Level = level;
     }
 
+    /// <summary>
+    /// What is in the output buffer is settled only when it is read: an answer that nobody read gives way to the next one.
+    /// </summary>
     private byte ReadData()
     {
-        var value = _output;
-        if (_full != Source.None)
+        if (_full == Source.None)
+            return _output;
+        if (_fromAnswer)
         {
-            _full = Source.None;
-            // The line falls between two bytes, so that each makes an edge.
-            Sync();
-            Fetch();
-            _mouse.Report();
+            _output = _answer.Value;
+            _answer = default;
         }
-
+        else
+            _output = _full == Source.Keyboard ? TakeKeyboard() : _mouse.Take();
+        var value = _output;
+        _full = Source.None;
+        // The line falls between two bytes, so that each makes an edge.
+        Sync();
+        Fetch();
+        _mouse.Report();
         return value;
     }
 
@@ -217,8 +224,6 @@ public sealed class I8042 : Device
     /// <summary>Leaves the command byte, as QEMU's does: systems that test it take for granted that both ports go on.</summary>
     private void SelfTest()
     {
-        _answers.Clear();
-        _full = Source.None;
         _selfTested = true;
         Answer(0x55);
     }
@@ -233,56 +238,34 @@ public sealed class I8042 : Device
 
     private void Answer(byte value, Source from = Source.Controller)
     {
-        if (_answers.Count < 16)
-            _answers.Enqueue((from, value));
+        _answer = (from, value);
+        if (_fromAnswer && _full != Source.None)
+            _full = from;
     }
 
-    /// <summary>Fills the output buffer, when it is free, with what waits.</summary>
+    /// <summary>Gives the output buffer, when it is free, to who has something to say.</summary>
     private void Fetch()
     {
         if (_full != Source.None)
             return;
-        if (_answers.TryDequeue(out var answer))
-        {
-            _full = answer.As;
-            _output = answer.Value;
-        }
-        else if ((Mode & ModeKeyboardOff) == 0 && FetchKeyboard(out var b))
-        {
+        _fromAnswer = _answer.As != Source.None;
+        if (_fromAnswer)
+            _full = _answer.As;
+        else if ((Mode & ModeKeyboardOff) == 0 && _keyboard.HasData)
             _full = Source.Keyboard;
-            _output = b;
-        }
         else if ((Mode & ModeAuxOff) == 0 && _mouse.HasData)
-        {
             _full = Source.Auxiliary;
-            _output = _mouse.Take();
-        }
-
         Sync();
     }
 
-    private bool FetchKeyboard(out byte value)
+    /// <summary>The keyboard's next byte, as set 1 has it if the controller translates.</summary>
+    private byte TakeKeyboard()
     {
-        while (_keyboard.HasData)
-        {
-            value = _keyboard.Take();
-            if ((Mode & ModeTranslate) == 0)
-                return true;
-            if (value == 0xF0)
-            {
-                _breakPrefix = true;
-                continue;
-            }
-
-            value = ScanCodes.Translate(value);
-            if (_breakPrefix)
-                value |= 0x80;
-            _breakPrefix = false;
-            return true;
-        }
-
-        value = 0;
-        return false;
+        var value = _keyboard.Take();
+        if ((Mode & ModeTranslate) == 0)
+            return value;
+        // A release is a prefix and the code.
+        return value == 0xF0 ? (byte)(ScanCodes.Translate(_keyboard.Take()) | 0x80) : ScanCodes.Translate(value);
     }
 
     private void Sync()

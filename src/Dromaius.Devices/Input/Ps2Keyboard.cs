@@ -105,12 +105,9 @@ public sealed class Ps2Keyboard : Ps2Device, IInputHandler
                 Say(EchoReply);
                 break;
             case 0xF2:
-                Say(Ack);
-                Say(0xAB);
-                Say(0x83);
+                Say(Ack, 0xAB, 0x83);
                 break;
             case 0xF4:
-                Clear();
                 _scanning = true;
                 Say(Ack);
                 break;
@@ -120,9 +117,10 @@ public sealed class Ps2Keyboard : Ps2Device, IInputHandler
                 _scanning = false;
                 Say(Ack);
                 break;
-            case 0xF6:
+            case 0xF6: // scans afterwards, whatever was before: what QEMU's keyboard does is taken for granted
                 Clear();
                 Defaults();
+                _scanning = true;
                 Say(Ack);
                 break;
             case >= 0xF7 and <= 0xFA: // all keys: repeat / make-break / make only / all
@@ -131,12 +129,11 @@ public sealed class Ps2Keyboard : Ps2Device, IInputHandler
                 Say(Ack);
                 break;
             case 0xFE:
-                Reply(_last);
+                Respond(_last);
                 break;
             case 0xFF:
                 Reset();
-                Say(Ack);
-                Say(SelfTestPassed);
+                Say(Ack, SelfTestPassed);
                 break;
             default:
                 Say(Resend);
@@ -153,10 +150,14 @@ public sealed class Ps2Keyboard : Ps2Device, IInputHandler
                 Say(Ack);
                 break;
             case 0xF0:
-                Say(Ack);
                 if (value == 0)
-                    Say((byte)_set);
-                else if (value <= 3)
+                {
+                    Say(Ack, (byte)_set);
+                    break;
+                }
+
+                Say(Ack);
+                if (value <= 3)
                     _set = value;
                 break;
             case 0xF3:
@@ -188,10 +189,10 @@ public sealed class Ps2Keyboard : Ps2Device, IInputHandler
         LedsChanged?.Invoke(leds);
     }
 
-    private void Say(byte value)
+    private void Say(params ReadOnlySpan<byte> bytes)
     {
-        _last = value;
-        Reply(value);
+        _last = bytes[^1];
+        Respond(bytes);
     }
 
     private long Delay => (((_rate >> 5) & 3) + 1) * 250_000_000L;
