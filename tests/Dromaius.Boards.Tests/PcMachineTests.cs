@@ -64,6 +64,26 @@ public sealed class PcMachineTests : IDisposable
         Assert.Equal(0x8086A201UL, machine.Memory.Load(0xFED0_0000, 4) & 0xFFFF_E0FF | 0x200);
     }
 
+    /// <summary>A machine without PCI has an adapter of its time, unless another is asked for.</summary>
+    [Theory]
+    [InlineData(null, 0xA0)]
+    [InlineData(VgaKind.Cirrus, 0xA0)]
+    [InlineData(VgaKind.Standard, 0x00)]
+    public void IsapcHasACirrusAdapter(VgaKind? kind, int part)
+    {
+        var folder = Directory.CreateTempSubdirectory();
+        foreach (var rom in (string[])["vgabios-cirrus.bin", "vgabios-isavga.bin"])
+            File.WriteAllBytes(Path.Combine(folder.FullName, rom), [0x55, 0xAA, 1]);
+        using (var machine = Machine.Create(new() { Machine = "isapc", Bios = _bios, Vga = kind, FirmwarePath = [folder.FullName] }))
+        {
+            machine.Io.Store(0x3C2, 1, 1);
+            machine.Io.Store(0x3D4, 1, 0x27);
+            Assert.Equal((ulong)part, machine.Io.Load(0x3D5, 1));
+        }
+
+        folder.Delete(recursive: true);
+    }
+
     [Fact]
     public void PowerManagementMoves()
     {

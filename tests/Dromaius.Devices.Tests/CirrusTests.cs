@@ -184,6 +184,51 @@ public sealed class CirrusTests
         Assert.Equal((0u, 0xFFFFFFu), (console.Surface[83, 160], console.Surface[83, 240]));
     }
 
+    [Fact]
+    public void LinearLinesRepeatAndSplit()
+    {
+        Linear8();
+        Cr(1, 79);
+        Cr(0x12, 0xDF);
+        Cr(7, 2);
+        Cr(9, 1);     // each line twice
+        Cr(0x13, 80);
+        Cr(0x0C, 8);  // from the line 12.8 on
+        Cr(0x18, 99); // lines 100 and up start at 0
+        Out(0x3C0, 0x20);
+        Out(0x3C8, 1);
+        foreach (var component in (byte[])[63, 0, 0])
+            Out(0x3C9, component);
+        _vga.VideoMemory.Span(0x2000 + 640, 1)[0] = 1;
+        _vga.VideoMemory.Span(1280, 1)[0] = 1;
+        var console = new DisplayConsole(_vga, "cirrus-vga", null);
+        console.Refresh();
+        var lit = Enumerable.Range(0, 480).Where(y => console.Surface[0, y] == 0xFF0000);
+        Assert.Equal([2, 3, 104, 105], lit);
+        // Changes below the split are seen too.
+        _vga.VideoMemory.NoteWrite(0, 1);
+        _vga.VideoMemory.Span(0, 1)[0] = 1;
+        console.Refresh();
+        Assert.Equal(0xFF0000u, console.Surface[0, 100]);
+    }
+
+    /// <summary>Identity, memory and bus as QEMU 7.2's isa-cirrus-vga reads.</summary>
+    [Fact]
+    public void OnIsaItIsAnotherChip()
+    {
+        using var memory = new CirrusVga(new ManualClock(), 2 << 20, isIsa: true) is var vga ? vga.VideoMemory : null;
+        vga.Ports.Out(0x12, 1);
+        byte Read(int port, int index)
+        {
+            vga.Ports.Out(port - 0x3B0, index);
+            return (byte)vga.Ports.In(port - 0x3B0 + 1);
+        }
+
+        Assert.Equal("isa-cirrus-vga", new IsaVga(vga).TypeName);
+        Assert.Equal([0xA0, 0x18, 0x03, 0x38, 0x22],
+            (byte[])[Read(0x3D4, 0x27), Read(0x3C4, 0x0F), Read(0x3C4, 0x15), Read(0x3C4, 0x17), Read(0x3C4, 0x1F)]);
+    }
+
     [Theory]
     [InlineData(1)]
     [InlineData(2)]

@@ -89,6 +89,11 @@ public static class PcDeviceTypes
         },
         new DeviceType
         {
+            Name = "isa-cirrus-vga", Bus = "ISA", Description = "Cirrus CLGD 54xx VGA on ISA", Category = DeviceCategory.Display,
+            Properties = [new("blitter", PropertyKind.Bool, "on"), new("vgamem_mb", PropertyKind.UInt32, "4")], Create = IsaCirrusOf,
+        },
+        new DeviceType
+        {
             Name = "secondary-vga", Bus = "PCI", Description = "Standard VGA beside another, no legacy ports", Category = DeviceCategory.Display,
             Properties =
             [
@@ -270,9 +275,7 @@ public static class PcDeviceTypes
 
     private static CirrusFunction CirrusOf(DeviceArguments a)
     {
-        var megabytes = a.Integer("vgamem_mb");
-        if (megabytes is not (4 or 8 or 16))
-            throw new UserErrorException($"Invalid cirrus_vga ram size '{megabytes}'");
+        var megabytes = CirrusMegabytes(a);
         var rom = a.Integer("rombar") == 0 || a.String("romfile") is "" ? null : a.Host.Firmware(a.String("romfile") ?? "vgabios-cirrus.bin");
         CheckFirstVga(a.Host.Bus<PciBus>()!);
         var function = Plug(a, new CirrusFunction(new CirrusVga(a.Host.VirtualClock, megabytes << 20, a.Bool("blitter")), rom) { Id = a.Id });
@@ -281,16 +284,33 @@ public static class PcDeviceTypes
         return function;
     }
 
-    /// <summary>The standard VGA at fixed addresses, with its BIOS handed to the firmware.</summary>
+    private static ulong CirrusMegabytes(DeviceArguments a)
+    {
+        var megabytes = a.Integer("vgamem_mb");
+        return megabytes is 4 or 8 or 16 ? (ulong)megabytes : throw new UserErrorException($"Invalid cirrus_vga ram size '{megabytes}'");
+    }
+
     private static IsaVga IsaVgaOf(DeviceArguments a)
     {
-        CheckIsa(a);
-        var machine = (PcMachine)a.Host;
         var megabytes = BitOperations.RoundUpToPowerOf2((uint)Math.Clamp(a.Integer("vgamem_mb"), 1, 256));
-        var device = new IsaVga(new Vga(a.Host.VirtualClock, (ulong)megabytes << 20)) { Id = a.Id };
-        device.Map(machine.Ram.Pci, a.Host.IoRoot);
-        a.Host.Bus<FwCfg>()!.AddFile("vgaroms/vgabios-isavga.bin", a.Host.Firmware("vgabios-isavga.bin"));
-        a.Host.Bus<DisplayList>()!.Add(device.Vga, a.Type.Name, a.Id);
+        return PlugIsaVga(a, new Vga(a.Host.VirtualClock, (ulong)megabytes << 20), "vgabios-isavga.bin");
+    }
+
+    /// <summary>The chip of this adapter drives two megabytes, whatever is asked for.</summary>
+    private static IsaVga IsaCirrusOf(DeviceArguments a)
+    {
+        CirrusMegabytes(a);
+        return PlugIsaVga(a, new CirrusVga(a.Host.VirtualClock, 2 << 20, a.Bool("blitter"), isIsa: true), "vgabios-cirrus.bin");
+    }
+
+    /// <summary>A VGA at fixed addresses, with its BIOS handed to the firmware.</summary>
+    private static IsaVga PlugIsaVga(DeviceArguments a, Vga vga, string rom)
+    {
+        CheckIsa(a);
+        var device = new IsaVga(vga) { Id = a.Id };
+        device.Map(((PcMachine)a.Host).Ram.Pci, a.Host.IoRoot);
+        a.Host.Bus<FwCfg>()!.AddFile($"vgaroms/{rom}", a.Host.Firmware(rom));
+        a.Host.Bus<DisplayList>()!.Add(vga, a.Type.Name, a.Id);
         return device;
     }
 

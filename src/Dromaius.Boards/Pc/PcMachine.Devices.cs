@@ -62,10 +62,10 @@ public sealed partial class PcMachine : IDeviceHost
 
     private void AddDisplay()
     {
-        var kind = Options.Vga ?? (Options.NoDefaults ? VgaKind.None : VgaKind.Standard);
+        var kind = Options.Vga ?? (Options.NoDefaults ? VgaKind.None : HasPci ? VgaKind.Standard : VgaKind.Cirrus);
         // An adapter that the user makes takes the place of the one by default.
-        if (kind != VgaKind.None && _board.Display is { } display && !Options.Devices.Any(static d => d.Name is "VGA" or "cirrus-vga" or "isa-vga"))
-            Add(CreateDevice(kind == VgaKind.Cirrus ? "cirrus-vga" : display, [], userMade: false));
+        if (kind != VgaKind.None && _board.Display is { } display && !Options.Devices.Any(static d => d.Name is "VGA" or "cirrus-vga" or "isa-vga" or "isa-cirrus-vga"))
+            Add(CreateDevice(kind != VgaKind.Cirrus ? display : HasPci ? "cirrus-vga" : "isa-cirrus-vga", [], userMade: false));
     }
 
     internal bool HasPci => _chipset.Bus != null;

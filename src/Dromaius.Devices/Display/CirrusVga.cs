@@ -6,13 +6,13 @@ namespace Dromaius.Devices.Display;
 /// <summary>
 /// Cirrus Logic CL-GD5446: the VGA with extended registers, banked and linear windows, a hidden DAC register, a hardware cursor and a
 /// BitBLT engine. Source: CL-GD5446 Technical Reference Manual, chapters 4 to 9 and appendix D. Parts: registers and windows here,
-/// <c>CirrusVga.Blt</c> the engine.
+/// <c>CirrusVga.Blt</c> the engine. On the ISA bus it is a CL-GD5430 with half the memory; identities and strapping as QEMU's has them.
 /// </summary>
 public sealed partial class CirrusVga : Vga
 {
     private const uint LinearSize = 0x100_0000, BarSize = 2 * LinearSize, MmioSize = 0x1000, BltRegisters = 0x100, Half = 0x8000;
     private const uint VgaWindowSize = 0x1_0000, LegacyMmio = 0x1_8000;
-    private const byte PartId = 0xB8, Unlocked = 0x12, Locked = 0x0F;
+    private const byte Gd5430 = 0xA0, Gd5446 = 0xB8, Unlocked = 0x12, Locked = 0x0F;
 
     // Sequencer.
     private const int Key = 0x06, ExtendedMode = 0x07, DramControl = 0x0F, CursorX = 0x10, CursorY = 0x11, CursorAttributes = 0x12, CursorPattern = 0x13;
@@ -34,6 +34,7 @@ public sealed partial class CirrusVga : Vga
     private readonly MemoryRegion _direct;
     private readonly MemoryRegion _linearMmio;
     private readonly bool _hasBlitter;
+    private readonly bool _isIsa;
     private byte _hiddenDac;
     private int _dacMaskReads;
     private int _cursorX, _cursorY;
@@ -41,10 +42,12 @@ public sealed partial class CirrusVga : Vga
     /// <param name="clock">Times the retrace status.</param>
     /// <param name="memorySize">Bytes of video memory: a power of two from 4 to 16 MiB.</param>
     /// <param name="hasBlitter">The engine works; drivers fail without it.</param>
-    public CirrusVga(Clock clock, ulong memorySize = 4 << 20, bool hasBlitter = true)
+    /// <param name="isIsa">The adapter of the ISA bus, which has no linear window.</param>
+    public CirrusVga(Clock clock, ulong memorySize = 4 << 20, bool hasBlitter = true, bool isIsa = false)
         : base(clock, memorySize)
     {
         _hasBlitter = hasBlitter;
+        _isIsa = isIsa;
         LinearBar = MemoryRegion.Container("cirrus-pci-bar0", BarSize);
         LinearBar.Add(0, MemoryRegion.Device("cirrus-linear-io", LinearSize, (offset, _) => ReadLinear((uint)offset),
             (offset, _, value) => WriteLinear((uint)offset, (byte)value), 1, 1));
@@ -59,7 +62,7 @@ public sealed partial class CirrusVga : Vga
         Reset();
     }
 
-    public override string TypeName => "cirrus-vga";
+    public override string TypeName => _isIsa ? "isa-cirrus-vga" : "cirrus-vga";
 
     /// <summary>Video memory, then the window for data of the engine (PCI BAR 0).</summary>
     public MemoryRegion LinearBar { get; }
@@ -85,12 +88,12 @@ public sealed partial class CirrusVga : Vga
         Array.Clear(_cr);
         Array.Clear(_cursorPalette);
         _seq[Key] = Locked;
-        _seq[DramControl] = 0x98;
-        _seq[MemorySize] = 0x04;
-        _seq[Configuration] = 0x20;
-        _seq[MemoryClock] = 0x2D;
-        _gr[0x18] = 0x0F;
-        _cr[0x27] = PartId;
+        _seq[DramControl] = (byte)(_isIsa ? 0x18 : 0x98);
+        _seq[MemorySize] = (byte)(_isIsa ? 0x03 : 0x04);
+        _seq[Configuration] = (byte)(_isIsa ? 0x38 : 0x20);
+        _seq[MemoryClock] = (byte)(_isIsa ? 0x22 : 0x2D);
+        _gr[0x18] = (byte)(_isIsa ? 0 : 0x0F);
+        _cr[0x27] = _isIsa ? Gd5430 : Gd5446;
         _hiddenDac = 0;
         _dacMaskReads = 0;
         _cursorX = _cursorY = 0;
@@ -259,7 +262,10 @@ public sealed partial class CirrusVga : Vga
             _ => PixelLayout.Indexed,
         };
         var height = (_cr[InterlaceControl] & 1) != 0 ? VerticalEnd * 2 : VerticalEnd;
-        mode = new LinearMode(layout, (base.ReadCrtc(1) + 1) * 8, height, (ulong)StartAddress * 4, LineOffset);
+        mode = new LinearMode(layout, (base.ReadCrtc(1) + 1) * 8, height, (ulong)StartAddress * 4, LineOffset)
+        {
+            Repeat = RowRepeat, Split = LineCompare,
+        };
         return true;
     }
 

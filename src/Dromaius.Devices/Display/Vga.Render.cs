@@ -20,7 +20,17 @@ public partial class Vga : IDisplaySource
     /// <param name="Height">Lines shown.</param>
     /// <param name="Start">Byte offset of the first pixel.</param>
     /// <param name="Pitch">Bytes from line to line.</param>
-    protected readonly record struct LinearMode(PixelLayout Layout, int Width, int Height, ulong Start, int Pitch);
+    protected readonly record struct LinearMode(PixelLayout Layout, int Width, int Height, ulong Start, int Pitch)
+    {
+        /// <summary>Lines on the screen for one in memory.</summary>
+        public int Repeat { get; init; } = 1;
+
+        /// <summary>The last line of the upper part; below it the picture begins again at the start of memory.</summary>
+        public int Split { get; init; } = int.MaxValue;
+
+        /// <summary>Where the pixels of a line are.</summary>
+        public ulong Offset(int y) => y <= Split ? Start + ((ulong)(y / Repeat) * (ulong)Pitch) : (ulong)((y - Split - 1) / Repeat) * (ulong)Pitch;
+    }
 
     /// <summary>The attribute controller shows its palette.</summary>
     public bool IsDisplayOn => IsVbeEnabled || (_attributeIndex & 0x20) != 0;
@@ -31,7 +41,10 @@ public partial class Vga : IDisplaySource
 
     protected virtual int LineOffset => _crtc[0x13] * 8;
 
-    private int LineCompare => _crtc[0x18] | (_crtc[7] & 0x10) << 4 | (_crtc[9] & 0x40) << 3;
+    protected int LineCompare => _crtc[0x18] | (_crtc[7] & 0x10) << 4 | (_crtc[9] & 0x40) << 3;
+
+    /// <summary>Lines on the screen for a row of pixels.</summary>
+    protected int RowRepeat => CellHeight << (_crtc[9] >> 7);
 
     /// <summary>Bytes after which planar and chained modes wrap round.</summary>
     protected virtual uint WrapSize => PlanarSize;
@@ -127,13 +140,16 @@ public partial class Vga : IDisplaySource
         everything |= console.SetSize(mode.Width, mode.Height);
         var surface = console.Surface;
         var bytes = LineDrawer.BytesFor(mode.Layout, surface.Width);
-        _dirty.Collect(mode.Start, ((ulong)mode.Pitch * (ulong)(surface.Height - 1)) + (ulong)bytes);
+        if (mode.Split < surface.Height - 1)
+            _dirty.Collect(0, VideoMemory.Size);
+        else
+            _dirty.Collect(mode.Start, mode.Offset(surface.Height - 1) - mode.Start + (ulong)bytes);
         var (first, last) = ChangedLines;
         ChangedLines = (int.MaxValue, -1);
         var runStart = -1;
         for (var y = 0; y < surface.Height; y++)
         {
-            var offset = mode.Start + ((ulong)y * (ulong)mode.Pitch);
+            var offset = mode.Offset(y);
             if (everything || (y >= first && y <= last) || _dirty.IsDirty(offset, (ulong)bytes))
             {
                 var line = surface.Row(y);
@@ -185,7 +201,7 @@ public partial class Vga : IDisplaySource
         var palette = layout == PixelLayout.Indexed ? _dacColours : _colours;
         // Where row scans replace address bits, each shows other memory.
         var wrapMask = (_crtc[0x17] & 3) ^ 3;
-        var repeat = (wrapMask != 0 ? 1 : CellHeight) << (_crtc[9] >> 7);
+        var repeat = wrapMask != 0 ? 1 << (_crtc[9] >> 7) : RowRepeat;
         var address = (StartAddress + ((_crtc[8] >> 5) & 3)) * 4;
         var line = 0;
         var repeated = Math.Min(_crtc[8] & 0x1F, repeat - 1);

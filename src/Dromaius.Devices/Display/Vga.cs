@@ -85,13 +85,12 @@ public partial class Vga : Device
     /// <summary>Ports 1CEh (index) to 1D1h; data at 1CFh and 1D0h.</summary>
     public MemoryRegion VbePorts { get; }
 
-    /// <summary>Maps what does not move: the window below 1 MiB and the ports.</summary>
+    /// <summary>Maps what every VGA has and does not move: the window below 1 MiB and the ports.</summary>
     public void MapLegacy(MemoryRegion memory, MemoryRegion io)
     {
         memory.Add(0xA0000, LegacyWindow, 1);
         memory.Add(0xA0000, DirectWindow, 2);
         io.Add(0x3B0, Ports);
-        io.Add(0x1CE, VbePorts);
     }
 
     /// <summary>Registers as memory (PCI BAR 2): 3C0h to 3DFh at 400h, the extension's at 500h.</summary>

@@ -28,12 +28,7 @@ public sealed class CirrusFunction : PciFunction
     public CirrusVga Vga { get; }
 
     /// <summary>Maps what does not move.</summary>
-    public void MapLegacy(MemoryRegion memory, MemoryRegion io)
-    {
-        memory.Add(0xA0000, Vga.LegacyWindow, 1);
-        memory.Add(0xA0000, Vga.DirectWindow, 2);
-        io.Add(0x3B0, Vga.Ports);
-    }
+    public void MapLegacy(MemoryRegion memory, MemoryRegion io) => Vga.MapLegacy(memory, io);
 
     public override void Reset()
     {

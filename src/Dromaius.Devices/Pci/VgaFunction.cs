@@ -29,7 +29,11 @@ public sealed class VgaFunction : PciFunction
     public Vga Vga { get; }
 
     /// <summary>Maps what does not move.</summary>
-    public void MapLegacy(MemoryRegion memory, MemoryRegion io) => Vga.MapLegacy(memory, io);
+    public void MapLegacy(MemoryRegion memory, MemoryRegion io)
+    {
+        Vga.MapLegacy(memory, io);
+        io.Add(0x1CE, Vga.VbePorts);
+    }
 
     public override void Reset()
     {
