@@ -85,6 +85,13 @@ public abstract partial class BlockNode
     {
     }
 
+    /// <summary>Lets the bitmaps follow the size of the node.</summary>
+    private void ResizeDirtyBitmaps(long length)
+    {
+        foreach (var bitmap in _dirty)
+            bitmap.Resize(length);
+    }
+
     /// <summary>A range changed.</summary>
     protected void MarkDirty(long offset, long length)
     {

@@ -118,6 +118,9 @@ public abstract partial class BlockNode : IDisposable
         OnWritten(offset, Math.Max(1, ClusterSize));
     }
 
+    /// <summary>Zeroes cost less than their bytes.</summary>
+    public virtual bool ZeroesFast => false;
+
     /// <summary>The format stores compressed clusters.</summary>
     public virtual bool CanCompress => false;
 
@@ -159,7 +162,14 @@ public abstract partial class BlockNode : IDisposable
     /// <summary>The state of the bytes from an offset on, up to a length.</summary>
     public virtual BlockStatus Status(long offset, long length) => new(length, true, false, offset);
 
-    public virtual void Resize(long length) =>
+    /// <summary>Changes the virtual size; what is behind the old end reads as zeroes.</summary>
+    public void Resize(long length)
+    {
+        ResizeCore(length);
+        ResizeDirtyBitmaps(length);
+    }
+
+    protected virtual void ResizeCore(long length) =>
         throw new BlockException(BlockError.NotSupported, $"Image format driver does not support resize");
 
     /// <summary>Changes between read-only and writable; the node keeps its contents and its place.</summary>

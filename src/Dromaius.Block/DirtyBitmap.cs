@@ -8,7 +8,7 @@ public sealed class DirtyBitmap
 {
     private const long MaxBytes = 512 << 20;
     private readonly Lock _lock = new();
-    private readonly byte[] _bits;
+    private byte[] _bits;
     private long _count;
 
     /// <param name="name">What clients call it.</param>
@@ -29,7 +29,7 @@ public sealed class DirtyBitmap
     public long Granularity => 1L << GranularityBits;
 
     /// <summary>Bytes of the node.</summary>
-    public long Length { get; }
+    public long Length { get; private set; }
 
     /// <summary>Writes set bits.</summary>
     public bool IsRecording { get; set; }
@@ -45,6 +45,9 @@ public sealed class DirtyBitmap
 
     /// <summary>Bytes that the set bits stand for.</summary>
     public long DirtyBytes => Interlocked.Read(ref _count) << GranularityBits;
+
+    /// <summary>Those of the bits that a job took and may still put back; null when there is no such job.</summary>
+    public long? TakenBytes { get; set; }
 
     public long BitCount => (Length + Granularity - 1) >> GranularityBits;
 
@@ -89,6 +92,21 @@ public sealed class DirtyBitmap
                     _count++;
                 b |= mask;
             }
+        }
+    }
+
+    /// <summary>The node has another size now; what came in is clean.</summary>
+    public void Resize(long length)
+    {
+        lock (_lock)
+        {
+            var bits = NewBits(length, Granularity);
+            Length = length;
+            _bits.AsSpan(0, Math.Min(bits.Length, _bits.Length)).CopyTo(bits);
+            for (var bit = BitCount; bit < bits.Length * 8L; bit++)
+                bits[bit >> 3] &= (byte)~(1 << (int)(bit & 7));
+            _bits = bits;
+            _count = Count(bits);
         }
     }
 

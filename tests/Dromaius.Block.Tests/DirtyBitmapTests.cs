@@ -95,6 +95,41 @@ public sealed class DirtyBitmapTests : IDisposable
         Assert.Equal(2 * 65536, Assert.Single(again.DirtyBitmaps).DirtyBytes);
     }
 
+    [Theory]
+    [InlineData(Size * 40, 9, true)]
+    [InlineData(1 << 20, 9, false)]
+    [InlineData(Size + 512, 16, true)]
+    public void BitmapsFollowTheSizeOfTheImage(long length, int granularityBits, bool stays)
+    {
+        var path = Path.Combine(_folder, "grown.qcow2");
+        ImageFormats.Find("qcow2")!.Create(new CreateRequest(path, Size, BlockOptions.Parse("cluster_size=4096"), OpenFlags.Tool));
+        using (var node = ImageOpener.Open(path, OpenFlags.Tool))
+        {
+            var stored = node.AddDirtyBitmap("stored", 1 << granularityBits, persistent: true);
+            var other = node.AddDirtyBitmap("other", 1 << granularityBits);
+            node.Write(Size - 5000, new byte[5000]);
+            node.Resize(length);
+            node.Write(length - 100, new byte[100]);
+            Assert.Equal(length, stored.Length);
+            Assert.Equal(stays, length > Size && stored.IsDirty(Size - 5000));
+            Assert.True(stored.IsDirty(length - 1));
+            Assert.Equal(stored.Snapshot(), other.Snapshot());
+            Assert.Throws<BlockException>(() => node.Resize(length + 1));
+        }
+
+        using (var node = ImageOpener.Open(path, OpenFlags.Tool))
+        {
+            var stored = node.FindDirtyBitmap("stored");
+            Assert.True(stored.IsDirty(length - 1));
+            Assert.Equal(stays, length > Size && stored.IsDirty(Size - 5000));
+            Assert.False(stored.IsDirty(0));
+        }
+
+        using var image = ImageOpener.Open(path, OpenFlags.Tool with { ReadOnly = true });
+        var check = ((ICheckable)image).Check(Qcow2.Qcow2Repair.None);
+        Assert.Equal((0, 0), (check.Corruptions, check.Leaks));
+    }
+
     [Fact]
     public void AnImageThatWasNotClosedHasInconsistentBitmaps()
     {

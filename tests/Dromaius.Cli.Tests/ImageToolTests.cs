@@ -83,6 +83,39 @@ public sealed partial class ImageToolTests
         io -c 'read abc 1k' io.q
         io -c 'write -n 0 1k' io.q
         img check io.q
+        img create -q -f raw odd1.raw 66560
+        img create -q -f raw odd2.raw 199680
+        io -f raw -c 'write -q -P 5 0 66560' odd1.raw
+        io -f raw -c 'write -q -P 6 0 199680' odd2.raw
+        img convert -f raw -c -O qcow2 odd1.raw odd2.raw joined.q
+        io -r -c 'read -q -P 5 0 66560' -c 'read -q -P 6 66560 199680' joined.q
+        img convert -f raw -O qcow2 odd1.raw odd2.raw joined.q
+        io -r -c 'read -q -P 5 0 66560' -c 'read -q -P 6 66560 199680' joined.q
+        img check joined.q
+        img convert -O qcow2 -B b.raw -F raw odd1.raw odd2.raw joined.q
+        img convert -O qcow2 -B b.raw odd1.raw joined.q
+        img convert -n -o lazy_refcounts=on -O raw odd1.raw odd2.raw
+        img create -q -f raw zeroes.raw 256k
+        img convert -f raw -c -S 0 -O qcow2 zeroes.raw stored.q
+        img map --output=json stored.q
+        img create -q -f qcow2 short.q 1M
+        img create -q -f qcow2 -b short.q -F qcow2 long.q 2M
+        img map --output=json long.q
+        img create -q -f qcow2 -b io.q -F qcow2 small.q 1M
+        img resize small.q 30M
+        io -c map small.q
+        io -C -c 'read -q 1M 4k' long.q
+        io -C -r -c 'read 0 4k' long.q
+        io -c map long.q
+        io -c 'write -q -s /dev/zero 0 64k' long.q
+        img create -q -f qcow2 marked.q 100M
+        img bitmap --add -g 512 marked.q one
+        img bitmap --add marked.q two
+        img resize marked.q 500M
+        img check marked.q
+        img info marked.q
+        img resize --shrink marked.q 1M
+        img check marked.q
         """;
 
     [Fact]

@@ -16,7 +16,7 @@ public sealed class CopyOnReadNode(BlockNode inner, BlockNode? bottom = null) : 
             var image = Inner;
             while (image is { Backing: null, File: { } below } and (FilterNode or Raw.RawNode))
                 image = below;
-            if (image.Backing == null || IsReadOnly)
+            if (IsReadOnly)
                 return;
             for (var at = 0; at < into.Length;)
             {

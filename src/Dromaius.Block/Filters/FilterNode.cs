@@ -13,6 +13,7 @@ public abstract class FilterNode(string driver, BlockNode inner) : BlockNode
     public override BlockNode? Backing => inner.Backing;
     public override string FileName => inner.FileName;
     public override int ClusterSize => inner.ClusterSize;
+    public override bool ZeroesFast => inner.ZeroesFast;
     public override long AllocatedSize => inner.AllocatedSize;
 
     public override void Read(long offset, Span<byte> into) => inner.Read(offset, into);
@@ -21,7 +22,7 @@ public abstract class FilterNode(string driver, BlockNode inner) : BlockNode
 
     public override void Flush() => inner.Flush();
 
-    public override void Resize(long length) => inner.Resize(length);
+    protected override void ResizeCore(long length) => inner.Resize(length);
 
     public override void Reopen(bool readOnly) => inner.Reopen(readOnly);
 

@@ -72,7 +72,7 @@ public sealed class QedNode : MappedNode, ICheckable, IBackingChange
     public string? BackingFormat => (_features & RawBackingFeature) != 0 ? "raw" : null;
     protected override int BlockSize => _clusterSize;
 
-    public override void Resize(long length)
+    protected override void ResizeCore(long length)
     {
         CheckWritable();
         if (length < _length)

@@ -173,7 +173,10 @@ public sealed class HostFileNode : BlockNode
         }
     }
 
-    public override void Resize(long length)
+    /// <summary>File systems make holes.</summary>
+    public override bool ZeroesFast => true;
+
+    protected override void ResizeCore(long length)
     {
         CheckWritable();
         if (_isDevice)

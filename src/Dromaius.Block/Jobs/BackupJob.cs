@@ -19,6 +19,9 @@ internal sealed class BackupJob : BlockJob
     private readonly DirtyBitmap? _bitmap;
     private readonly BitmapMode _bitmapMode;
     private readonly byte[]? _wasDirty;
+
+    /// <summary>What was never to be copied.</summary>
+    private readonly ulong[]? _clean;
     private bool _ended;
 
     public BackupJob(BlockGraph graph, string id, BlockBackend backend, BlockNode target, BackupScope scope, bool compress)
@@ -40,10 +43,21 @@ internal sealed class BackupJob : BlockJob
             return;
         // What is written from now on belongs to the next backup.
         _bitmap.IsBusy = true;
+        _bitmap.TakenBytes = _bitmap.DirtyBytes;
         _wasDirty = _bitmap.TakeAll();
         if (sync == SyncMode.Bitmap)
+        {
             SkipClean(_bitmap.GranularityBits, _wasDirty);
+            _clean = [.. _copied];
+            Total = 0;
+            for (var c = 0L; c * _cluster < _source.Length; c++)
+                Total += IsClean(c) ? 0 : LengthOf(c);
+        }
     }
+
+    private bool IsClean(long cluster) => _clean != null && (_clean[cluster >> 6] >> (int)(cluster & 63) & 1) != 0;
+
+    private long LengthOf(long cluster) => Math.Min(_cluster, _source.Length - cluster * _cluster);
 
     protected override void Work()
     {
@@ -64,14 +78,16 @@ internal sealed class BackupJob : BlockJob
             Checkpoint(0);
             ThrowFailure();
             var at = c * _cluster;
+            if (IsClean(c))
+                continue;
             if (_sync == SyncMode.Top && !IsAllocated(at))
             {
-                Done = Math.Min(at + _cluster, Total);
+                Total -= LengthOf(c);
                 continue;
             }
 
             Try((ref bool isRead) => CopyCluster(c, ref isRead));
-            Done = Math.Min(at + _cluster, Total);
+            Done += LengthOf(c);
             Checkpoint(_cluster);
         }
 
@@ -117,6 +133,7 @@ internal sealed class BackupJob : BlockJob
         if (_bitmap == null)
             return;
         _bitmap.IsBusy = false;
+        _bitmap.TakenBytes = null;
         if (_bitmapMode == BitmapMode.Never || (_bitmapMode == BitmapMode.OnSuccess && !success))
             _bitmap.Merge(_wasDirty!, _bitmap.GranularityBits);
         else if (!success)

@@ -232,7 +232,7 @@ public sealed class ImageCopier(IReadOnlyList<BlockNode> sources, BlockNode targ
         for (var at = 0; at < data.Length; at += cluster)
         {
             var part = data[at..Math.Min(at + cluster, data.Length)];
-            if (!part.ContainsAnyExcept((byte)0))
+            if (MinSparse > 0 && !part.ContainsAnyExcept((byte)0))
             {
                 list.Add((at, part.Length, 0, 0));
                 continue;

@@ -27,6 +27,7 @@ internal sealed class JobFilterNode : BlockNode
     public override BlockNode? Backing => _inner.Backing;
     public override string FileName => _inner.FileName;
     public override int ClusterSize => _inner.ClusterSize;
+    public override bool ZeroesFast => _inner.ZeroesFast;
     public override long AllocatedSize => _inner.AllocatedSize;
     public override Graph.InfoTree? FormatInfo => _inner.FormatInfo;
 

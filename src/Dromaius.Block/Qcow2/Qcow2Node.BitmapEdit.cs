@@ -18,7 +18,7 @@ public sealed partial class Qcow2Node
             throw new BlockException(BlockError.TooBig, "Maximum number of persistent bitmaps is already reached");
         return Exclusively(() =>
         {
-            var bitmap = new Qcow2Bitmap { Name = name, GranularityBits = System.Numerics.BitOperations.Log2((ulong)granularity), IsAuto = true };
+            var bitmap = new Qcow2Bitmap { Name = name, GranularityBits = System.Numerics.BitOperations.Log2((ulong)granularity), IsAuto = true, IsNew = true };
             var bytes = BitmapBytes(bitmap);
             if (bytes > MaxBitmapBytes)
                 throw new BlockException(BlockError.TooBig, "Too much space will be occupied by the bitmap. Use larger granularity");
@@ -28,7 +28,8 @@ public sealed partial class Qcow2Node
             _file.Write(bitmap.TableOffset, new byte[clusters << _clusterBits]);
             bitmap.Live = NewLive(bitmap, new byte[bytes]);
             bitmap.InUse = true;
-            _bitmaps.Add(bitmap);
+            // The newest is first among those of one session, which is the order that lists show backwards.
+            _bitmaps.Insert(_bitmaps.FindIndex(static b => b.IsNew) is >= 0 and var first ? first : _bitmaps.Count, bitmap);
             MoveDirectory();
             return bitmap.Live;
         });
@@ -50,6 +51,45 @@ public sealed partial class Qcow2Node
             }
 
             FreeRun(stored.TableOffset, Math.Max(1, stored.TableSize * 8L));
+            return true;
+        });
+    }
+
+    /// <summary>Gives every stored bitmap as many clusters as the image's size takes now.</summary>
+    private void ResizeBitmapTables()
+    {
+        if (_bitmaps.Count == 0)
+            return;
+        _ = Exclusively(() =>
+        {
+            var given = new List<(long Offset, long Bytes)>();
+            foreach (var bitmap in _bitmaps)
+            {
+                var size = (int)((BitmapBytes(bitmap) + _clusterSize - 1) >> _clusterBits);
+                if (size == bitmap.TableSize)
+                    continue;
+                var table = ReadTable(bitmap.TableOffset, bitmap.TableSize);
+                var clusters = Math.Max(1, (size * 8L + _clusterSize - 1) >> _clusterBits);
+                var offset = _refcounts.AllocateRun(clusters) << _clusterBits;
+                var bytes = new byte[clusters << _clusterBits];
+                for (var i = 0; i < table.Length; i++)
+                {
+                    if (i < size)
+                        BinaryPrimitives.WriteUInt64BigEndian(bytes.AsSpan(i * 8), table[i]);
+                    else if ((table[i] & OffsetMask) != 0)
+                        given.Add(((long)(table[i] & OffsetMask), _clusterSize));
+                }
+
+                _file.Write(offset, bytes);
+                given.Add((bitmap.TableOffset, Math.Max(1, bitmap.TableSize * 8L)));
+                (bitmap.TableOffset, bitmap.TableSize) = (offset, size);
+            }
+
+            if (given.Count == 0)
+                return false;
+            MoveDirectory();
+            foreach (var (offset, bytes) in given)
+                FreeRun(offset, bytes);
             return true;
         });
     }

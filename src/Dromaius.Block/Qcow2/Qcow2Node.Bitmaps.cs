@@ -14,6 +14,8 @@ public sealed class Qcow2Bitmap
 
     /// <summary>Recording: writes set its bits.</summary>
     public bool IsAuto { get; internal set; }
+    /// <summary>Made since the image was opened.</summary>
+    internal bool IsNew { get; init; }
     internal uint OtherFlags { get; init; }
     internal byte[] Extra { get; init; } = [];
 

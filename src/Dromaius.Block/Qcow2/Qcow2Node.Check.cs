@@ -190,7 +190,7 @@ public sealed partial class Qcow2Node
         _file.Flush();
         _header.RefcountTableOffset = cluster << _clusterBits;
         _header.RefcountTableClusters = (int)tableClusters;
-        _refcounts = new Refcounts(_file, _header, WriteBackUnderLock) { Placing = CheckOverlap };
+        _refcounts = new Refcounts(_file, _header, WriteBackUnderLock) { Placing = CheckOverlap, FoundDamage = MarkCorrupt };
         _metadata = null;
     }
 

@@ -27,7 +27,7 @@ public sealed partial class Qcow2Node
         PrepareForWriting();
     }
 
-    public override void Resize(long length)
+    protected override void ResizeCore(long length)
     {
         CheckWritable();
         if ((length & 511) != 0)
@@ -36,8 +36,8 @@ public sealed partial class Qcow2Node
             return;
         if (_snapshots.Count > 0 && _header.Version < 3)
             throw new BlockException(BlockError.NotSupported, "Can't resize a v2 image which has snapshots");
-        if (_bitmaps.Count > 0)
-            throw new BlockException(BlockError.NotSupported, "Cannot resize an image that has bitmaps");
+        foreach (var bitmap in _bitmaps)
+            bitmap.Live?.CheckUsable();
         if (length < Length)
             Shrink(length);
         else if (_backing != null && _backing.Length > Length && _header.Version >= 3)
@@ -45,12 +45,14 @@ public sealed partial class Qcow2Node
             // What the backing image has behind the old end must not show.
             var old = Length;
             SetLength(length);
-            WriteZeroes(old, Math.Min(_backing.Length, length) - old, true);
+            ResizeBitmapTables();
+            WriteZeroes(old, length - old, true);
             Flush();
             return;
         }
 
         SetLength(length);
+        ResizeBitmapTables();
     }
 
     /// <summary>Writes another backing file name, and format, into the header.</summary>

@@ -3,6 +3,8 @@ namespace Dromaius.Block.Qcow2;
 /// <summary>Zeroes and discards: changes of what tables say, and bytes only where they cannot say it.</summary>
 public sealed partial class Qcow2Node
 {
+    public override bool ZeroesFast => _header.Version >= 3;
+
     protected override void WriteZeroesCore(long offset, long length, bool mayUnmap)
     {
         CheckRange(offset, length);

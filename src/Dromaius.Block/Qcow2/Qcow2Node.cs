@@ -113,7 +113,7 @@ public sealed partial class Qcow2Node : BlockNode, ICheckable, IBackingChange
             header.RequireRefcounts();
         _l1 = ReadTable(header.L1Offset, header.L1Size);
         _l2 = new TableCache(file, _clusterSize, options.L2CacheSize) { WriteBackAll = WriteBackUnderLock };
-        _refcounts = new Refcounts(file, header, WriteBackUnderLock) { Placing = CheckOverlap };
+        _refcounts = new Refcounts(file, header, WriteBackUnderLock) { Placing = CheckOverlap, FoundDamage = MarkCorrupt };
         LoadSnapshots();
         if (!_readOnly && !options.ForCheck)
             PrepareForWriting();

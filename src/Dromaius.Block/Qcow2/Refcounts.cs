@@ -40,6 +40,9 @@ internal sealed class Refcounts
     /// <summary>Told of a table or block about to be written to a place that was free so far.</summary>
     public Action<long, long>? Placing { get; init; }
 
+    /// <summary>Told what is wrong with the table; makes the failure of it.</summary>
+    public Func<string, BlockException>? FoundDamage { get; init; }
+
     /// <summary>The largest count that an entry holds.</summary>
     public ulong Max => _order == 6 ? ulong.MaxValue : (1UL << (1 << _order)) - 1;
     public bool HasDirty => _blocks.HasDirty;
@@ -190,11 +193,13 @@ internal sealed class Refcounts
         if (offset == 0)
             return null;
         if ((offset & (_header.ClusterSize - 1)) != 0)
-            throw new BlockException(BlockError.Io, $"qcow2: Refblock offset 0x{offset:x} unaligned (reftable index: 0x{index:x})");
+            throw Damaged($"Refblock offset 0x{offset:x} unaligned (reftable index: {(index == 0 ? "0" : $"0x{index:x}")})");
         if (!_blocks.Has(offset))
             _file.OnStep("refblock_load");
         return _blocks.Get(offset);
     }
+
+    private BlockException Damaged(string message) => FoundDamage?.Invoke(message) ?? new BlockException(BlockError.Io, "qcow2: " + message);
 
     private bool IsFreeAndCovered(long cluster) => FindBlock(cluster) is { } block && Entry(block.Data, (int)(cluster & (ClustersPerBlock - 1))) == 0;
 
@@ -256,7 +261,7 @@ internal sealed class Refcounts
         // Its own range has no counts yet, so all of it is free; but the header is never.
         var home = index << _blockBits;
         if (home == 0)
-            throw new BlockException(BlockError.Io, "qcow2: the image has no reference counts");
+            throw Damaged("Preventing invalid allocation of refcount block at offset 0");
         var offset = home << _clusterBits;
         Placing?.Invoke(offset, _header.ClusterSize);
         Version++;

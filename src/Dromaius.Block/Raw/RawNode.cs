@@ -8,6 +8,7 @@ public sealed class RawNode : BlockNode
     private readonly Func<byte[], bool>? _looksLikeImage;
     private long _length;
     private readonly bool _fixed;
+    private bool _readOnly;
 
     /// <param name="file">The file; owned.</param>
     /// <param name="offset">Where the window starts.</param>
@@ -16,9 +17,11 @@ public sealed class RawNode : BlockNode
     /// Set when the format was guessed: a guest must not write a first sector that would make another format of the image when it
     /// is opened next.
     /// </param>
-    public RawNode(BlockNode file, long offset = 0, long? size = null, Func<byte[], bool>? looksLikeImage = null)
+    /// <param name="readOnly">Nothing is written through this node, whatever the file allows.</param>
+    public RawNode(BlockNode file, long offset = 0, long? size = null, Func<byte[], bool>? looksLikeImage = null, bool readOnly = false)
     {
         _file = file;
+        _readOnly = readOnly;
         _offset = offset;
         _looksLikeImage = looksLikeImage;
         if (offset < 0 || offset > file.Length)
@@ -38,8 +41,9 @@ public sealed class RawNode : BlockNode
 
     // A host file's last partial sector counts as a whole one.
     public override long Length => (_length + 511) & ~511L;
-    public override bool IsReadOnly => _file.IsReadOnly;
+    public override bool IsReadOnly => _readOnly || _file.IsReadOnly;
     public override BlockNode File => _file;
+    public override bool ZeroesFast => _file.ZeroesFast;
 
     public override void Read(long offset, Span<byte> into)
     {
@@ -52,13 +56,14 @@ public sealed class RawNode : BlockNode
         IsInside(offset, length) && _file.TryRead(_offset + offset, into, length);
 
     protected override bool TryWriteCore(long offset, IReadOnlyList<Memory<byte>> from, long length) =>
-        IsInside(offset, length) && (_looksLikeImage == null || offset >= 512) && _file.TryWrite(_offset + offset, from, length);
+        !_readOnly && IsInside(offset, length) && (_looksLikeImage == null || offset >= 512) && _file.TryWrite(_offset + offset, from, length);
 
     private bool IsInside(long offset, long length) => offset >= 0 && length >= 0 && offset <= _length - length;
 
     protected override void WriteCore(long offset, ReadOnlySpan<byte> from)
     {
         CheckRange(offset, from.Length);
+        CheckWritable();
         if (_looksLikeImage != null && offset < 512 && !from.IsEmpty)
             CheckFirstSector(offset, from);
         _file.OnStep("write_aio");
@@ -68,12 +73,14 @@ public sealed class RawNode : BlockNode
     protected override void WriteZeroesCore(long offset, long length, bool mayUnmap)
     {
         CheckRange(offset, length);
+        CheckWritable();
         _file.WriteZeroes(_offset + offset, length, mayUnmap);
     }
 
     protected override void DiscardCore(long offset, long length)
     {
         CheckRange(offset, length);
+        CheckWritable();
         _file.Discard(_offset + offset, length);
     }
 
@@ -92,7 +99,7 @@ public sealed class RawNode : BlockNode
         return status with { HostOffset = _offset + offset };
     }
 
-    public override void Resize(long length)
+    protected override void ResizeCore(long length)
     {
         if (_fixed)
             throw new BlockException(BlockError.NotSupported, "Cannot resize fixed-size raw disks");
@@ -100,7 +107,11 @@ public sealed class RawNode : BlockNode
         _length = length;
     }
 
-    public override void Reopen(bool readOnly) => _file.Reopen(readOnly);
+    public override void Reopen(bool readOnly)
+    {
+        _file.Reopen(readOnly);
+        _readOnly = readOnly;
+    }
 
     protected override void Dispose(bool disposing) => _file.Release();
 

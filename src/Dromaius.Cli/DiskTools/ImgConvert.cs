@@ -29,7 +29,7 @@ internal static class ImgConvert
         if (options.Has("target-is-zero") && !skipCreate)
             throw new ToolException("--target-is-zero requires use of -n flag");
         if (skipCreate && options.Has("o"))
-            Host.Complain("warning: -o has no effect when skipping image creation");
+            throw new ToolException("-o has no effect when skipping image creation");
         if (options.Has("bitmaps"))
             throw new ToolException("Format driver does not support bitmaps");
         if (options.Rest.Count < 2)
@@ -66,7 +66,11 @@ internal static class ImgConvert
                 ImgSnapshot.Show(sources[0], snapshot);
             }
 
-            var total = sources.Sum(static s => s.Length);
+            if (sources.Count > 1 && (options.Has("B") || create.Has("backing_file")))
+                throw new ToolException("Having a backing file for the target makes no sense when concatenating multiple input images");
+            // The target's clusters may begin in one image and end in the next.
+            var source = sources.Count > 1 ? new ConcatNode(sources) : sources[0];
+            var total = source.Length;
             var skipCreate = options.Has("n");
             var target = skipCreate ? format : Create(options, create, format, output, total);
             using var node = OpenTarget(options, skipCreate && !options.Has("O") ? null : target, output);
@@ -80,7 +84,7 @@ internal static class ImgConvert
             var backing = create.Take("backing_file") is { Length: > 0 };
             using var progress = new ProgressLine(options.Has("p") && !options.Has("q"));
             var backingLength = backing ? BackingLength(node, output, create) : 0;
-            new ImageCopier(sources, node)
+            new ImageCopier([source], node)
             {
                 TargetHasBacking = backing,
                 BackingLength = backingLength,
@@ -113,7 +117,7 @@ internal static class ImgConvert
         if (options.Value("F") is { } backingFormat)
             create.Set("backing_fmt", backingFormat);
         if (create.Has("backing_file") && !create.Has("backing_fmt"))
-            throw new ToolException("backing format not specified and could not be determined: backing file requires a format (-F)");
+            throw new ToolException("Use of backing file requires explicit backing format");
         if (!create.Has("size"))
             create.Set("size", total.ToString(CultureInfo.InvariantCulture));
         if (options.Has("c") && create.Take("preallocation") is { } mode && mode != "off")

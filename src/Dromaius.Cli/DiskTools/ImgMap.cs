@@ -35,6 +35,9 @@ internal static class ImgMap
         for (var at = start; at < end;)
         {
             var status = ChainStatus.Get(node, null, at, Math.Min(end - at, 1 << 30));
+            // Behind the end of a backing image the zeroes are those of the image above.
+            if (status.Depth > 0 && status.Node is { } layer && at >= layer.Length)
+                status = status with { Depth = status.Depth - 1, IsAllocated = false };
             var next = new Entry(at, status.Length, status.Depth, status.IsAllocated, status.IsZero,
                 status.IsData, status.HostOffset, status.Node);
             if (current is { } last && last.Continues(next))

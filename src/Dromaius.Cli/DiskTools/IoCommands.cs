@@ -214,6 +214,7 @@ internal static class IoCommands
                 Cache = options.Has("n") ? "none" : options.Value("t") ?? "writeback",
                 Discard = options.Value("d") ?? "unmap",
                 ForceShare = options.Has("U"),
+                CopyOnRead = options.Has("C"),
             }, extra);
             return true;
         }

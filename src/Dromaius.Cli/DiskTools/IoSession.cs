@@ -3,6 +3,7 @@ using Dromaius.Block;
 using Dromaius.Block.Filters;
 using Dromaius.Block.Graph;
 using Dromaius.Core.Devices;
+using Dromaius.Core.Storage;
 
 namespace Dromaius.Cli.DiskTools;
 
@@ -14,6 +15,7 @@ internal sealed record IoOpenSettings
     public string Cache { get; init; } = "writeback";
     public string Discard { get; init; } = "unmap";
     public bool ForceShare { get; init; }
+    public bool CopyOnRead { get; init; }
 }
 
 /// <summary>An open image and the commands on it.</summary>
@@ -47,8 +49,16 @@ internal sealed class IoSession(IoOpenSettings defaults)
         if (format != null)
             options.Set("driver", format);
         var node = ImageOpener.Open(imageOptions ? null : name, options, flags);
+        if (settings.CopyOnRead && node.IsReadOnly && !settings.Snapshot)
+        {
+            node.Dispose();
+            throw new BlockException(BlockError.Invalid, "Can't use copy-on-read on read-only device");
+        }
+
         if (settings.Snapshot)
             node = new BlockGraph(new Core.Time.EventLoop(new Lock())).AddTemporaryOverlay(node);
+        if (settings.CopyOnRead)
+            node = new CopyOnReadNode(node);
         Close();
         (Node, WriteThrough) = (node, writeThrough);
     }
@@ -181,7 +191,7 @@ internal sealed class IoSession(IoOpenSettings defaults)
         }
         catch (BlockException e)
         {
-            Host.Print($"{words[0]} failed: {e.Message}\n");
+            Host.Print($"{words[0]} failed: {HostDisk.Explain((int)e.Error)}\n");
             return false;
         }
         catch (ToolException e)

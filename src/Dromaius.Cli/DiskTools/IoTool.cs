@@ -56,6 +56,7 @@ internal static class IoTool
             Cache = options.Has("n") ? "none" : options.Value("t") ?? "writeback",
             Discard = options.Value("d") ?? "unmap",
             ForceShare = options.Has("U"),
+            CopyOnRead = options.Has("C"),
         });
         try
         {

@@ -3,6 +3,7 @@ using System.Globalization;
 using System.Text;
 using Dromaius.Block;
 using Dromaius.Block.Graph;
+using Dromaius.Core.Storage;
 
 namespace Dromaius.Cli.DiskTools;
 
@@ -37,7 +38,7 @@ internal static class IoTransfers
             }
             catch (BlockException e)
             {
-                Host.Print($"{name} failed: {e.Message}\n");
+                Host.Print($"{name} failed: {HostDisk.Explain((int)e.Error)}\n");
                 return false;
             }
 
@@ -87,7 +88,7 @@ internal static class IoTransfers
             }
             catch (BlockException e)
             {
-                Host.Print($"{name} failed: {e.Message}\n");
+                Host.Print($"{name} failed: {HostDisk.Explain((int)e.Error)}\n");
                 return false;
             }
 
@@ -202,7 +203,10 @@ internal static class IoTransfers
 
         try
         {
-            var bytes = File.ReadAllBytes(source);
+            // Devices never end.
+            var bytes = new byte[data.Length];
+            using var file = File.OpenRead(source);
+            bytes = bytes[..file.ReadAtLeast(bytes, bytes.Length, throwOnEndOfStream: false)];
             if (bytes.Length == 0)
                 throw new ToolException($"{source} is empty");
             for (var at = 0; at < data.Length; at += bytes.Length)
