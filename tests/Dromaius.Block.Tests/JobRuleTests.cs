@@ -217,6 +217,53 @@ public sealed class JobRuleTests : IDisposable
         Assert.Equal("Source and target image have different sizes", job.Error);
     }
 
+    [Fact]
+    public void ABackupByBitmapCountsWhatItCopies()
+    {
+        Add("driver=qcow2,node-name=source,file.driver=file,file.filename=" + Make("source.qcow2", null, data: true));
+        Add("driver=qcow2,node-name=target,file.driver=file,file.filename=" + Make("target.qcow2", null, data: false));
+        var source = _graph.FindNode("source")!;
+        var bitmap = source.AddDirtyBitmap("b");
+        source.Write(1 << 20, new byte[100]);
+        var job = Begin(() => _graph.Jobs.Backup("j", "source", _graph.FindNode("target")!.Retain(), new BackupScope(SyncMode.Bitmap, bitmap),
+            settings: new JobSettings { AutoFinalize = false }));
+        WaitFor(() => job.Status == JobStatus.Pending);
+        Assert.Equal((65536, 65536), (job.Done, job.Total));
+        // Until the end the bits may still be put back.
+        Assert.Equal((0, 65536), (bitmap.DirtyBytes, bitmap.TakenBytes));
+        OnLoop(job.FinalizeJob);
+        WaitFor(() => job.Status == JobStatus.Null);
+        Assert.Null(bitmap.TakenBytes);
+    }
+
+    [Fact]
+    public void AReadyCommitThatIsCancelledKeepsWhatItCopied()
+    {
+        AddChain(2);
+        BlockJob? ended = null;
+        var job = Begin(() => _graph.Jobs.Commit("j", "n1", null, null), watch: (j, status) => ended = status == JobStatus.Concluded ? j : ended);
+        WaitFor(() => job.IsReady);
+        OnLoop(() => job.Cancel());
+        WaitFor(() => ended != null);
+        Assert.False(job.WasCancelled);
+        Assert.NotNull(_graph.FindNode("n1")!.Backing);
+    }
+
+    [Fact]
+    public void AMirrorCopiesInThePiecesItIsGiven()
+    {
+        Add("driver=qcow2,node-name=source,file.driver=file,file.filename=" + Make("source.qcow2", null, data: true));
+        Add($"driver=null-co,node-name=target,size={Length}");
+        var job = Begin(() => _graph.Jobs.Mirror("j", "source", _graph.FindNode("target")!.Retain(), SyncMode.Full,
+            new JobSettings { Speed = 65536 }, unit: new MirrorUnit(65536, 65536)));
+        WaitFor(() => job.Done > 0);
+        Assert.Equal(65536, job.Done);
+        OnLoop(() => job.Cancel(force: true));
+        WaitFor(() => job.Status == JobStatus.Null);
+        Refuses("Parameter 'granularity' expects a power of 2",
+            () => _graph.Jobs.Mirror("j", "source", _graph.FindNode("target")!, SyncMode.Full, unit: new MirrorUnit(3000, 0)));
+    }
+
     /// <summary>A node <c>top</c> above an image of which one read fails, behind the first half MiB.</summary>
     private void AddFailingChain(int errno)
     {

@@ -72,6 +72,56 @@ public sealed class QmpBlockTests : IDisposable
     }
 
     [Fact]
+    public void WhatAnExportAsksForMustBeThere()
+    {
+        var file = Path.Combine(_folder, "disk");
+        File.WriteAllBytes(file, new byte[65536]);
+        Good("blockdev-add", $"'driver':'file','node-name':'f','filename':'{file}'");
+        Good("blockdev-add", "'driver':'raw','node-name':'ro','file':'f','read-only':true");
+        Good("nbd-server-start", $"'addr':{{'type':'unix','data':{{'path':'{_folder}/s'}}}}");
+        Assert.Equal("Invalid block export id", Bad("block-export-add", "'type':'nbd','id':'#e','node-name':'ro'"));
+        Assert.Equal("Cannot export read-only node as writable", Bad("block-export-add", "'type':'nbd','id':'e','node-name':'ro','writable':true"));
+        Good("block-export-add", "'type':'nbd','id':'e','node-name':'ro'");
+        Good("block-dirty-bitmap-add", "'node':'f','name':'b'");
+        Assert.Equal("Enabled bitmap 'b' incompatible with readonly export",
+            Bad("block-export-add", "'type':'nbd','id':'g','node-name':'f','name':'g','bitmaps':['b']"));
+        Good("block-export-add", "'type':'nbd','id':'g','node-name':'f','name':'g','writable':true,'bitmaps':['b']");
+        // The newest is first.
+        Assert.Equal("g", (string)Good("query-block-exports", "")[0]!["id"]!);
+        Good("nbd-server-stop", "");
+        Assert.Equal(64, ((string)Good("x-debug-block-dirty-bitmap-sha256", "'node':'f','name':'b'")["sha256"]!).Length);
+    }
+
+    [Fact]
+    public void AnExportGoesWithTheMediumOfItsDrive()
+    {
+        var blocks = _machine.Blocks!;
+        var gone = new List<string>();
+        blocks.Exports.Deleted += gone.Add;
+        var backend = blocks.AddBackend("cd", blocks.AddNode(BlockOptions.Parse("driver=null-co,node-name=n")).Retain());
+        Good("nbd-server-start", $"'addr':{{'type':'unix','data':{{'path':'{_folder}/s'}}}}");
+        Good("nbd-server-add", "'device':'cd'");
+        Good("block-export-add", "'type':'nbd','id':'stays','node-name':'n'");
+        blocks.Exports.MediumGone(backend);
+        Assert.Equal(["cd"], gone);
+        Assert.Equal("stays", (string)Assert.Single((JsonArray)Good("query-block-exports", ""))!["id"]!);
+    }
+
+    [Fact]
+    public void SnapshotsInsideImagesAreTakenBackWithATransaction()
+    {
+        var file = Path.Combine(_folder, "disk.qcow2");
+        ImageFormats.Find("qcow2")!.Create(new CreateRequest(file, 1 << 20, new BlockOptions(), OpenFlags.Tool));
+        var blocks = _machine.Blocks!;
+        _ = blocks.AddBackend("d", blocks.Open(file, BlockOptions.Parse("node-name=n"), new OpenFlags()));
+        Assert.Equal("Transaction aborted using Abort action", Bad("transaction",
+            "'actions':[{'type':'blockdev-snapshot-internal-sync','data':{'device':'d','name':'s'}},{'type':'abort','data':{}}]"));
+        Assert.Equal("Parameter 'actions[0].data.name' is missing", Bad("transaction", "'actions':[{'type':'blockdev-snapshot-internal-sync','data':{'device':'d'}}]"));
+        Good("transaction", "'actions':[{'type':'blockdev-snapshot-internal-sync','data':{'device':'d','name':'s'}}]");
+        Assert.Equal("s", (string)Good("blockdev-snapshot-delete-internal-sync", "'device':'d','name':'s'")["name"]!);
+    }
+
+    [Fact]
     public void CharacterDevicesComeAndGo()
     {
         Good("chardev-add", "'id':'r','backend':{'type':'ringbuf','data':{'size':1024}}");

@@ -483,7 +483,10 @@ public sealed class BlockGraph : IDisposable
 
     public void Dispose()
     {
-        foreach (var job in Jobs.All)
+        // Nobody waits for limits any more.
+        foreach (var throttle in _throttles.Values)
+            throttle.Config = new ThrottleConfig();
+        foreach (var job in Jobs.All.ToList())
             job.Stop();
         Exports.Dispose();
         foreach (var backend in AllBackends)

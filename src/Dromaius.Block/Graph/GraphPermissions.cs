@@ -35,7 +35,7 @@ internal static class GraphPermissions
         foreach (var export in exports.Select(static e => e.Export))
         {
             var held = ImagePermissions.ConsistentRead | (export.IsWritable ? ImagePermissions.Write : 0);
-            Add(uses, export.Node, new Use(held, ImagePermissions.All, "an unnamed block device", "root"));
+            Add(uses, export.Node, new Use(held, ImagePermissions.All & ~ImagePermissions.Resize, "an unnamed block device", "root"));
         }
 
         var files = new List<(HostFileNode File, ImagePermissions Held, ImagePermissions Shared)>();

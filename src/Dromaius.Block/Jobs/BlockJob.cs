@@ -171,7 +171,7 @@ public abstract class BlockJob
         RequireStatus("cancel", JobStatus.Pending);
         Change(() =>
         {
-            if (IsReady && !force && Type is "mirror")
+            if (IsReady && !force)
                 KeepCopyOnCancel = true;
             _cancelAsked = true;
         });

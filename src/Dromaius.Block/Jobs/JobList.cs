@@ -17,6 +17,22 @@ public enum SyncMode
     Bitmap,
 }
 
+/// <summary>In what pieces a mirror copies.</summary>
+/// <param name="Granularity">Bytes that are copied anew after any of them was written; 0 for the usual.</param>
+/// <param name="Buffer">Bytes that are copied at once at most; 0 for the usual.</param>
+public readonly record struct MirrorUnit(long Granularity, long Buffer)
+{
+    public void Check()
+    {
+        if (Granularity != 0 && Granularity is < 512 or > 64 << 20)
+            throw new BlockException(BlockError.Invalid, "Parameter 'granularity' expects a value in range [512B, 64MB]");
+        if ((Granularity & (Granularity - 1)) != 0)
+            throw new BlockException(BlockError.Invalid, "Parameter 'granularity' expects a power of 2");
+        if (Buffer < 0)
+            throw new BlockException(BlockError.Invalid, "Parameter 'buf-size' expects a non-negative value");
+    }
+}
+
 /// <summary>What a mirror's target, opened without a backing file, has behind it when it takes the disk's place.</summary>
 public enum MirrorBacking
 {
@@ -135,13 +151,15 @@ public sealed class JobList(BlockGraph graph)
     }
 
     /// <summary>Keeps a copy in step until it is completed, when it takes the place of the disk.</summary>
-    public BlockJob Mirror(string? id, string device, BlockNode target, SyncMode sync, JobSettings? settings = null, MirrorBacking backing = MirrorBacking.Leave)
+    public BlockJob Mirror(string? id, string device, BlockNode target, SyncMode sync, JobSettings? settings = null, MirrorBacking backing = MirrorBacking.Leave,
+        MirrorUnit unit = default)
     {
         settings = Checked(settings);
+        unit.Check();
         return BeginOn(device, backend =>
         {
             RequireIdle([backend.Node!, target]);
-            return (new MirrorJob(graph, Name(id, device), "mirror", backend, target, sync, null) { Device = device, Settings = settings, Backing = backing },
+            return (new MirrorJob(graph, Name(id, device), "mirror", backend, target, sync, null, unit) { Device = device, Settings = settings, Backing = backing },
                 [backend.Node!, target]);
         });
     }

@@ -29,7 +29,8 @@ internal sealed class MirrorJob : BlockJob
     /// <param name="target">Where to; becomes the backend's.</param>
     /// <param name="sync">What to copy.</param>
     /// <param name="below">For a commit: the layer to copy down to, which is the target.</param>
-    public MirrorJob(BlockGraph graph, string id, string type, BlockBackend backend, BlockNode target, SyncMode sync, BlockNode? below)
+    /// <param name="unit">How much is copied anew after a write, and how much at once at most; null for the usual.</param>
+    public MirrorJob(BlockGraph graph, string id, string type, BlockBackend backend, BlockNode target, SyncMode sync, BlockNode? below, MirrorUnit? unit = null)
         : base(graph, id, type)
     {
         _backend = backend;
@@ -37,8 +38,9 @@ internal sealed class MirrorJob : BlockJob
         _target = target;
         _sync = sync;
         _base = below;
-        _granularity = target is IBackingChange ? Math.Max(MinGranularity, target.ClusterSize) : MinGranularity;
-        _piece = Math.Max(MinPiece, _granularity);
+        var least = unit?.Granularity is { } given and > 0 ? (int)given : MinGranularity;
+        _granularity = target is IBackingChange ? Math.Max(least, target.ClusterSize) : least;
+        _piece = Math.Max(unit?.Buffer is { } buffer and > 0 ? (int)Math.Min(MinPiece, buffer) : MinPiece, _granularity) / _granularity * _granularity;
         _dirty = new ulong[(_source.Length + _granularity * 64L - 1) / (_granularity * 64L) + 1];
         _filter = new JobFilterNode(_source) { AfterWrite = MarkDirty };
         if (below != null)

@@ -9,6 +9,9 @@ public sealed record BlockExport(string Id, NbdExport Export)
 {
     /// <summary>Waits for the last client to go.</summary>
     public bool IsShuttingDown { get; internal set; }
+
+    /// <summary>The drive whose medium it is; null for one that stays whatever becomes of a drive.</summary>
+    public BlockBackend? Drive { get; init; }
 }
 
 /// <summary>Images of a running machine served by the network block device protocol. Used under the machine lock.</summary>
@@ -48,8 +51,11 @@ public sealed class BlockExports(BlockGraph graph) : IDisposable
     /// <param name="writable">Clients may write.</param>
     /// <param name="description">For people.</param>
     /// <param name="bitmaps">Offered along with it.</param>
-    public void Add(string id, BlockNode node, string? name, bool writable, string? description, IReadOnlyList<DirtyBitmap> bitmaps)
+    /// <param name="drive">With whose medium it goes; null for none.</param>
+    public void Add(string id, BlockNode node, string? name, bool writable, string? description, IReadOnlyList<DirtyBitmap> bitmaps, BlockBackend? drive = null)
     {
+        if (!BlockGraph.IsWellFormed(id))
+            throw new BlockException(BlockError.Invalid, "Invalid block export id");
         if (_exports.ContainsKey(id))
             throw new BlockException(BlockError.Exists, $"Block export id '{id}' is already in use");
         if (_server == null)
@@ -58,12 +64,29 @@ public sealed class BlockExports(BlockGraph graph) : IDisposable
             throw new BlockException(BlockError.ReadOnly, "Cannot export read-only node as writable");
         if (name is { Length: > NbdProtocol.MaxName })
             throw new BlockException(BlockError.Invalid, $"export name '{name}' too long");
-        var export = new BlockExport(id, new NbdExport(name ?? node.NodeName ?? "", node, writable, description) { Bitmaps = bitmaps });
+        var export = new BlockExport(id, new NbdExport(name ?? node.NodeName ?? "", node, writable, description) { Bitmaps = bitmaps }) { Drive = drive };
         _server.Add(export.Export);
         _ = node.Retain();
         foreach (var bitmap in bitmaps)
             bitmap.IsBusy = true;
         _exports.Add(id, export);
+        try
+        {
+            graph.ApplyPermissions();
+        }
+        catch (BlockException)
+        {
+            // Somebody else uses the node in a way that forbids this.
+            Withdraw(export);
+            throw;
+        }
+    }
+
+    /// <summary>The medium that was exported by its drive's name is taken out.</summary>
+    public void MediumGone(BlockBackend backend)
+    {
+        foreach (var export in _exports.Values.Where(e => e.Drive == backend).ToList())
+            End(export);
     }
 
     /// <summary>Withdraws an export.</summary>
@@ -86,6 +109,12 @@ public sealed class BlockExports(BlockGraph graph) : IDisposable
 
     private void End(BlockExport export)
     {
+        Withdraw(export);
+        Deleted?.Invoke(export.Id);
+    }
+
+    private void Withdraw(BlockExport export)
+    {
         _ = _exports.Remove(export.Id);
         _ = _server!.Remove(export.Export.Name);
         _server.Disconnect(export.Export);
@@ -93,6 +122,5 @@ public sealed class BlockExports(BlockGraph graph) : IDisposable
             bitmap.IsBusy = false;
         export.Export.Node.Release();
         graph.Forget();
-        Deleted?.Invoke(export.Id);
     }
 }

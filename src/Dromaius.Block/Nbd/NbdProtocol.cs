@@ -21,10 +21,10 @@ internal static class NbdProtocol
     public const ushort InfoExport = 0, InfoName = 1, InfoDescription = 2, InfoBlockSize = 3;
 
     public const ushort HasFlags = 1, ReadOnly = 2, SendFlush = 4, SendFua = 8, SendTrim = 32, SendWriteZeroes = 64, SendDf = 128, CanMultiConn = 256,
-        SendCache = 1024;
+        SendCache = 1024, SendFastZero = 2048;
 
     public const ushort Read = 0, Write = 1, Disconnect = 2, Flush = 3, Trim = 4, Cache = 5, WriteZeroes = 6, BlockStatus = 7;
-    public const ushort FlagFua = 1, FlagNoHole = 2, FlagDf = 4, FlagReqOne = 8;
+    public const ushort FlagFua = 1, FlagNoHole = 2, FlagDf = 4, FlagReqOne = 8, FlagFastZero = 16;
     public const ushort ChunkDone = 1, ChunkNone = 0, ChunkData = 1, ChunkHole = 2, ChunkStatus = 5, ChunkError = 0x8001, ChunkErrorOffset = 0x8002;
     public const uint StateHole = 1, StateZero = 2, StateDirty = 1;
     public const string AllocationContext = "base:allocation", BitmapContext = "qemu:dirty-bitmap:";

@@ -20,6 +20,8 @@ internal sealed class NbdServerConnection(NbdServer server, Socket socket)
     /// <summary>The bitmaps that the client asked about; their contexts are numbered from 2 on.</summary>
     private List<DirtyBitmap> _bitmaps = [];
 
+    private const int LongestShown = 80;
+
     private readonly record struct Request(ushort Flags, ushort Command, ulong Handle, long Offset, int Length, byte[] Data);
 
     /// <summary>What the client uses, once it has said so.</summary>
@@ -104,7 +106,7 @@ internal sealed class NbdServerConnection(NbdServer server, Socket socket)
     private ushort ExportFlags(NbdExport export)
     {
         var flags = HasFlags | SendFlush | SendFua | CanMultiConn | SendCache;
-        flags |= export.IsWritable ? SendTrim | SendWriteZeroes : NbdProtocol.ReadOnly;
+        flags |= export.IsWritable ? SendTrim | SendWriteZeroes | SendFastZero : NbdProtocol.ReadOnly;
         if (_structured)
             flags |= SendDf;
         return (ushort)flags;
@@ -156,7 +158,7 @@ internal sealed class NbdServerConnection(NbdServer server, Socket socket)
 
         if (server.Find(name) is not { } export)
         {
-            Reply(option, ErrorUnknown, Encoding.UTF8.GetBytes($"export '{name}' not present"));
+            Reply(option, ErrorUnknown, Encoding.UTF8.GetBytes($"export '{Shorten(name)}' not present"));
             return false;
         }
 
@@ -177,6 +179,9 @@ internal sealed class NbdServerConnection(NbdServer server, Socket socket)
         return true;
     }
 
+    /// <summary>A name as messages show it.</summary>
+    private static string Shorten(string name) => name.Length < LongestShown ? name : name[..LongestShown] + "...";
+
     private void SendMeta(uint option, byte[] data)
     {
         if (!_structured || data.Length < 8 || U32(data) > data.Length - 8)
@@ -189,7 +194,7 @@ internal sealed class NbdServerConnection(NbdServer server, Socket socket)
         var name = Encoding.UTF8.GetString(data, 4, length);
         if (server.Find(name) is not { } export)
         {
-            Reply(option, ErrorUnknown, Encoding.UTF8.GetBytes($"export '{name}' not present"));
+            Reply(option, ErrorUnknown, Encoding.UTF8.GetBytes($"export '{Shorten(name)}' not present"));
             return;
         }
 
@@ -305,6 +310,8 @@ internal sealed class NbdServerConnection(NbdServer server, Socket socket)
             case Trim:
                 node.Discard(request.Offset, request.Length);
                 break;
+            case NbdProtocol.WriteZeroes when (request.Flags & FlagFastZero) != 0 && !node.ZeroesFast:
+                throw new BlockException(BlockError.NotSupported);
             case NbdProtocol.WriteZeroes:
                 node.WriteZeroes(request.Offset, request.Length, (request.Flags & FlagNoHole) == 0);
                 break;

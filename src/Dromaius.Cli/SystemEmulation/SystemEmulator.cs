@@ -177,6 +177,7 @@ internal static class SystemEmulator
                 machine.StopForIoError();
         };
 
+        blocks.Exports.Deleted += id => BlockEvents.RaiseExportDeleted(control, id);
         machine.Happened += e =>
         {
             if (e.Kind != MachineEventKind.Started)

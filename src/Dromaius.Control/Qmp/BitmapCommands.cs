@@ -16,6 +16,8 @@ internal sealed class BitmapCommands
         command block-dirty-bitmap-clear(node: str, name: str)
         command block-dirty-bitmap-enable(node: str, name: str)
         command block-dirty-bitmap-disable(node: str, name: str)
+        struct BlockDirtyBitmapSha256 = sha256: str
+        command x-debug-block-dirty-bitmap-sha256(node: str, name: str) -> BlockDirtyBitmapSha256
         command block-dirty-bitmap-merge(node: str, target: str, bitmaps: [BlockDirtyBitmapOrStr])
         """;
 
@@ -24,6 +26,7 @@ internal sealed class BitmapCommands
     public BitmapCommands(IMachineControl machine)
     {
         _machine = machine;
+        Table["x-debug-block-dirty-bitmap-sha256"] = a => new JsonObject { ["sha256"] = Hash(a) };
         foreach (var name in (ReadOnlySpan<string>)["add", "remove", "clear", "enable", "disable", "merge"])
         {
             var command = Prefix + name;
@@ -32,6 +35,19 @@ internal sealed class BitmapCommands
                 _ = Do(command, a);
                 return null;
             };
+        }
+    }
+
+    /// <summary>Tells whether two bitmaps name the same; an error of its own when there is none.</summary>
+    private string Hash(QmpArguments a)
+    {
+        try
+        {
+            return Convert.ToHexStringLower(System.Security.Cryptography.SHA256.HashData(FindNode(a.Text("node")).FindDirtyBitmap(a.Text("name"), usable: false).Snapshot()));
+        }
+        catch (BlockException e)
+        {
+            throw QmpErrorException.Generic(e.Message);
         }
     }
 
@@ -70,7 +86,7 @@ internal sealed class BitmapCommands
         var item = new JsonObject
         {
             ["name"] = b.Name, ["recording"] = b.IsRecording, ["persistent"] = b.IsPersistent, ["busy"] = b.IsBusy, ["granularity"] = b.Granularity,
-            ["count"] = b.DirtyBytes,
+            ["count"] = b.TakenBytes ?? b.DirtyBytes,
         };
         if (b.IsInconsistent)
             item["inconsistent"] = true;

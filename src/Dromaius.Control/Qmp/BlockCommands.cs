@@ -125,6 +125,7 @@ internal sealed class BlockCommands
         if (!backend.IsRemovable)
             throw QmpErrorException.Generic($"Device '{name}' is not removable");
         OpenTray(machine, backend, force);
+        machine.Blocks?.Exports.MediumGone(backend);
         Guard(() => backend.SetMedium(null));
         machine.Blocks?.Forget();
     }

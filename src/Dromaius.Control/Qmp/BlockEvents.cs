@@ -22,6 +22,9 @@ public static class BlockEvents
         });
     }
 
+    /// <summary>An image is not served any more.</summary>
+    public static void RaiseExportDeleted(IMachineControl machine, string id) => machine.RaiseEvent("BLOCK_EXPORT_DELETED", new JsonObject { ["id"] = id });
+
     /// <summary>The words of strerror(3).</summary>
     private static string Explain(BlockError error) => error switch
     {

@@ -40,7 +40,7 @@ internal sealed class ExportCommands
             ["nbd-server-remove"] = a => Guard(() => Exports.Remove(a.Text("name"), a.OptionalText("mode") == "hard")),
             ["block-export-add"] = a => Guard(() => Add(a)),
             ["block-export-del"] = a => Guard(() => Exports.Remove(a.Text("id"), a.OptionalText("mode") == "hard")),
-            ["query-block-exports"] = _ => new JsonArray([.. (machine.Blocks?.Exports.All ?? []).Select(static e => (JsonNode)new JsonObject
+            ["query-block-exports"] = _ => new JsonArray([.. (machine.Blocks?.Exports.All ?? []).Reverse().Select(static e => (JsonNode)new JsonObject
             {
                 ["node-name"] = e.Export.Node.NodeName ?? "", ["type"] = "nbd", ["shutting-down"] = e.IsShuttingDown, ["id"] = e.Id,
             })]),
@@ -97,8 +97,8 @@ internal sealed class ExportCommands
         var name = a.OptionalText("name") ?? device;
         // Asked for writing, a medium that cannot be written to is offered for reading all the same.
         var writable = a.Flag("writable") && !node.IsReadOnly && backend is not { IsReadOnly: true };
-        List<DirtyBitmap> bitmaps = a.OptionalText("bitmap") is { } bitmap ? [FindBitmap(node, bitmap)] : [];
-        Exports.Add(name, node, name, writable, a.OptionalText("description"), bitmaps);
+        List<DirtyBitmap> bitmaps = a.OptionalText("bitmap") is { } bitmap ? [FindBitmap(node, bitmap, writable)] : [];
+        Exports.Add(name, node, name, writable, a.OptionalText("description"), bitmaps, backend);
     }
 
     private void Add(QmpArguments a)
@@ -111,7 +111,7 @@ internal sealed class ExportCommands
         {
             bitmaps.Add(item is JsonObject named
                 ? Find((string?)named["node"] ?? "").FindDirtyBitmap((string?)named["name"] ?? "")
-                : FindBitmap(node, (string)item!));
+                : FindBitmap(node, (string)item!, a.Flag("writable")));
         }
 
         Exports.Add(a.Text("id"), node, a.OptionalText("name") ?? a.Text("node-name"), a.Flag("writable"), a.OptionalText("description"), bitmaps);
@@ -120,13 +120,16 @@ internal sealed class ExportCommands
     private BlockNode Find(string name) => Graph.FindImage(name) ?? throw QmpErrorException.Generic($"Cannot find device='{name}' nor node-name='{name}'");
 
     /// <summary>A bitmap of the node or of one that it is based on.</summary>
-    private static DirtyBitmap FindBitmap(BlockNode node, string name)
+    private static DirtyBitmap FindBitmap(BlockNode node, string name, bool isWritable)
     {
         for (var below = node; below != null; below = below.Backing)
         {
             if (below.DirtyBitmaps.FirstOrDefault(b => b.Name == name) is { } bitmap)
             {
                 bitmap.CheckUsable();
+                // The clients' view would change behind their backs.
+                if (!isWritable && !below.IsReadOnly && bitmap.IsRecording)
+                    throw QmpErrorException.Generic($"Enabled bitmap '{name}' incompatible with readonly export");
                 return bitmap;
             }
         }

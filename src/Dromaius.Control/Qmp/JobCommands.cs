@@ -192,7 +192,7 @@ internal sealed class JobCommands
     }
 
     private BlockJob Mirror(QmpArguments a, BlockNode target, SyncMode sync, MirrorBacking backing) =>
-        Jobs.Mirror(a.OptionalText("job-id"), a.Text("device"), target, sync, Settings(a), backing);
+        Jobs.Mirror(a.OptionalText("job-id"), a.Text("device"), target, sync, Settings(a), backing, new MirrorUnit(a.Integer("granularity"), a.Integer("buf-size")));
 
     private BlockJob Backup(QmpArguments a, BlockNode target, SyncMode sync) =>
         Jobs.Backup(a.OptionalText("job-id"), a.Text("device"), target, Scope(a, sync), a.Flag("compress"), Settings(a));
@@ -295,6 +295,9 @@ internal sealed class JobCommands
         var target = graph.Open(file, options, new OpenFlags { NoBacking = true });
         try
         {
+            // Who reads the copy sees what has not changed since through it.
+            if (bitmaps && sync == SyncMode.None && target is IBackingChange { } overlay)
+                overlay.SetBacking(graph.FindImage(a.Text("device"))!.Retain());
             return begin(target, sync);
         }
         catch

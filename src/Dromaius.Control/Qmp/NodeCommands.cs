@@ -146,6 +146,8 @@ internal sealed class NodeCommands
                 ?? throw QmpErrorException.Generic($"Snapshot with id '{id ?? "null"}' and name '{name ?? "null"}' does not exist on device '{device}'");
             backend.Drain();
             image.DeleteSnapshot(found);
+            if (found.InstructionCount != ulong.MaxValue)
+                result["icount"] = found.InstructionCount;
             result["id"] = found.Id;
             result["name"] = found.Name;
             result["vm-state-size"] = found.VmStateSize;

@@ -14,7 +14,7 @@ internal sealed class TransactionCommand
         command transaction(actions: [any], properties?: TransactionProperties)
         """;
 
-    private static readonly string[] Known = ["abort", "blockdev-snapshot", "blockdev-snapshot-sync", "blockdev-backup", "drive-backup",
+    private static readonly string[] Known = ["abort", "blockdev-snapshot", "blockdev-snapshot-sync", "blockdev-snapshot-internal-sync", "blockdev-backup", "drive-backup",
         "block-dirty-bitmap-add", "block-dirty-bitmap-remove", "block-dirty-bitmap-clear", "block-dirty-bitmap-enable", "block-dirty-bitmap-disable",
         "block-dirty-bitmap-merge"];
 
@@ -22,6 +22,7 @@ internal sealed class TransactionCommand
     private readonly BitmapCommands _bitmaps;
     private readonly Dictionary<string, Func<QmpArguments, JsonNode?>> _images;
     private readonly Dictionary<string, Func<QmpArguments, JsonNode?>> _jobs;
+    private readonly Dictionary<string, Func<QmpArguments, JsonNode?>> _nodes;
 
     /// <param name="machine">Whose images.</param>
     /// <param name="images">Commands on images, by name.</param>
@@ -33,6 +34,7 @@ internal sealed class TransactionCommand
         _bitmaps = bitmaps;
         _machine = machine;
         _images = images;
+        _nodes = new NodeCommands(machine).Table;
         _jobs = jobs;
         Table = new() { ["transaction"] = a => Run(a.Array("actions"), IsGrouped(a)) };
     }
@@ -84,6 +86,7 @@ internal sealed class TransactionCommand
     {
         "blockdev-snapshot" => ["node", "overlay"],
         "blockdev-snapshot-sync" => ["snapshot-file"],
+        "blockdev-snapshot-internal-sync" => ["device", "name"],
         "blockdev-backup" or "drive-backup" => ["device", "target", "sync"],
         "abort" => [],
         _ => BitmapCommands.Needed(type),
@@ -105,6 +108,10 @@ internal sealed class TransactionCommand
                         undo.Push(() => TakeBack(graph, backend, node!, overlay));
                 }
 
+                break;
+            case "blockdev-snapshot-internal-sync":
+                _ = _nodes[type](data);
+                undo.Push(() => _ = _nodes["blockdev-snapshot-delete-internal-sync"](data));
                 break;
             case "block-dirty-bitmap-merge" when data.Values["bitmaps"] is not JsonArray:
                 throw QmpErrorException.Generic("Parameter 'bitmaps' is missing");
