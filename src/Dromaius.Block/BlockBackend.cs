@@ -1,4 +1,5 @@
 using System.Buffers;
+using System.Diagnostics;
 using Dromaius.Block.Host;
 using Dromaius.Core.Time;
 
@@ -28,11 +29,31 @@ public sealed class BlockStatistics
     public long WriteBytes { get; internal set; }
     public long WriteOperations { get; internal set; }
     public long FlushOperations { get; internal set; }
+
+    /// <summary>Nanoseconds that transfers took from the device's request to its completion, one after the other.</summary>
+    public long ReadTime { get; internal set; }
+    public long WriteTime { get; internal set; }
+    public long FlushTime { get; internal set; }
+    public long UnmapTime { get; internal set; }
     public long UnmapBytes { get; internal set; }
     public long UnmapOperations { get; internal set; }
     public long FailedReads { get; internal set; }
     public long FailedWrites { get; internal set; }
     public long WriteHighest { get; internal set; }
+
+    /// <summary>Nanoseconds since the last transfer ended; null when there was none.</summary>
+    public long? IdleTime => _lastEnd == 0 ? null : Since(_lastEnd);
+
+    private long _lastEnd;
+
+    /// <summary>A transfer that began at a <see cref="Stopwatch"/> timestamp has ended; gives the nanoseconds between.</summary>
+    internal long End(long started)
+    {
+        _lastEnd = Stopwatch.GetTimestamp();
+        return Since(started);
+    }
+
+    private static long Since(long timestamp) => (long)Stopwatch.GetElapsedTime(timestamp).TotalNanoseconds;
 }
 
 /// <summary>
@@ -164,6 +185,7 @@ public sealed class BlockBackend : IDisposable
     public void Submit(BlockRequest request)
     {
         request.Cancelled = false;
+        request.Started = Stopwatch.GetTimestamp();
         _inFlight.Add(request);
         if (_throttle == null || request.Operation == BlockOperation.Flush)
         {
@@ -402,28 +424,39 @@ public sealed class BlockBackend : IDisposable
     private void Count(BlockRequest request)
     {
         var failed = request.Error != BlockError.None;
+        var time = Statistics.End(request.Started);
         switch (request.Operation)
         {
-            case BlockOperation.Read when failed:
-                Statistics.FailedReads++;
-                break;
             case BlockOperation.Read:
+                Statistics.ReadTime += time;
+                if (failed)
+                {
+                    Statistics.FailedReads++;
+                    break;
+                }
+
                 Statistics.ReadOperations++;
                 Statistics.ReadBytes += request.Length;
                 break;
-            case BlockOperation.Write or BlockOperation.WriteZeroes when failed:
-                Statistics.FailedWrites++;
-                break;
             case BlockOperation.Write or BlockOperation.WriteZeroes:
+                Statistics.WriteTime += time;
+                if (failed)
+                {
+                    Statistics.FailedWrites++;
+                    break;
+                }
+
                 Statistics.WriteOperations++;
                 Statistics.WriteBytes += request.Length;
                 Statistics.WriteHighest = Math.Max(Statistics.WriteHighest, request.Offset + request.Length);
                 break;
             case BlockOperation.Flush:
                 Statistics.FlushOperations++;
+                Statistics.FlushTime += time;
                 break;
             default:
                 Statistics.UnmapOperations++;
+                Statistics.UnmapTime += time;
                 Statistics.UnmapBytes += request.Length;
                 break;
         }

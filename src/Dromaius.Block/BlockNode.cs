@@ -45,6 +45,9 @@ public abstract partial class BlockNode : IDisposable
     public abstract long Length { get; }
     public virtual bool IsReadOnly => false;
 
+    /// <summary>It was asked to be read-only, whatever its file allows: for nodes that would pass every write on.</summary>
+    internal bool OpenedReadOnly { get; set; }
+
     /// <summary>A format above is at a step of its work, as <c>blkdebug</c> names them; nothing but debugging filters cares.</summary>
     public virtual void OnStep(string name)
     {

@@ -40,6 +40,9 @@ public sealed class BlockRequest
     /// <summary>Set by <see cref="BlockBackend.Cancel"/>: the completion is not delivered.</summary>
     internal volatile bool Cancelled;
 
+    /// <summary>When it was submitted (<see cref="System.Diagnostics.Stopwatch"/>).</summary>
+    internal long Started { get; set; }
+
     /// <summary>Completions that are on their way and must not be delivered.</summary>
     internal int Drops { get; set; }
 

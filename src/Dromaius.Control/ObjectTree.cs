@@ -100,16 +100,19 @@ internal static class ObjectTree
     {
         if (device.Id is { } id)
             return $"/machine/peripheral/{id}";
-        var index = machine.Cpus.Count;
+        var isUserMade = IsUserMade(device);
+        var index = isUserMade ? 0 : machine.Cpus.Count;
         foreach (var other in machine.Devices)
         {
             if (other == device)
-                return $"/machine/unattached/device[{index}]";
-            if (other.Id == null && other.Arguments is not { IsUserMade: true })
+                return $"/machine/{(isUserMade ? "peripheral-anon" : "unattached")}/device[{index}]";
+            if (other.Id == null && IsUserMade(other) == isUserMade)
                 index++;
         }
 
         return null;
+
+        static bool IsUserMade(Device device) => device.Arguments is { IsUserMade: true };
     }
 
     /// <summary>A value as its type says: a number, a truth value or text.</summary>

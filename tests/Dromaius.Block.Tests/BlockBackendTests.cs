@@ -19,6 +19,18 @@ public sealed class BlockBackendTests
         Assert.Equal(new byte[] { 1, 2, 3, 4, 5 }, back);
     }
 
+    [Fact]
+    public void StatisticsTellHowLongTransfersTook()
+    {
+        var backend = new BlockBackend("d0", _loop, new MemoryNode(4096));
+        var s = backend.Statistics;
+        Assert.Null(s.IdleTime);
+        Assert.Equal(BlockError.None, Run(backend, BlockOperation.Write, 0, new byte[512]));
+        Assert.Equal(BlockError.Invalid, Run(backend, BlockOperation.Read, 4096, new byte[512]));
+        Assert.Equal((1, 0, 1), (s.WriteOperations, s.ReadOperations, s.FailedReads));
+        Assert.True(s is { WriteTime: > 0, ReadTime: > 0, FlushTime: 0, UnmapTime: 0, IdleTime: > 0 });
+    }
+
     /// <summary>More pieces than one call to the host takes, of any length, up to the image's end and beyond it.</summary>
     [Theory]
     [InlineData("raw")]

@@ -113,6 +113,33 @@ public sealed class PermissionTests : IDisposable
         _graph.ApplyPermissions();
     }
 
+    /// <summary>A file that may be written, as management tools name it, under nodes that must not be.</summary>
+    [Theory]
+    [InlineData("raw")]
+    [InlineData("throttle")]
+    [InlineData("copy-on-read")]
+    public void ReadOnlyNodesStaySoOverAWritableFile(string driver)
+    {
+        _graph.SetThrottleGroup("t", new ThrottleConfig());
+        _ = _graph.AddNode(BlockOptions.Parse($"driver=file,filename={_folder["a.raw"]},node-name=f,auto-read-only=on"));
+        var node = _graph.AddNode(BlockOptions.Parse($"driver={driver},file=f,node-name=n,read-only=on"
+            + (driver == "throttle" ? ",throttle-group=t" : "")));
+        var held = Drive(_other, "b", "a.raw");
+        held.Claim(shareWrite: false, isResizable: true);
+        _other.ApplyPermissions();
+        var drive = _graph.Attach("n")!;
+        drive.Claim(shareWrite: true, isResizable: true);
+        Assert.True(node.IsReadOnly);
+        Assert.False(_graph.Nodes["f"].IsReadOnly);
+        held.Unclaim();
+        _other.ApplyPermissions();
+        _graph.ApplyPermissions();
+        if (driver == "raw")
+            Assert.Equal(BlockError.ReadOnly, Fails(() => node.Write(0, [1])).Error);
+        node.Reopen(false);
+        node.Write(0, [1]);
+    }
+
     [Fact]
     public void QemuSeesTheLocks()
     {

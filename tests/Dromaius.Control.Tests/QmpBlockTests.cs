@@ -71,6 +71,24 @@ public sealed class QmpBlockTests : IDisposable
         Assert.Equal("NBD server not running", Bad("nbd-server-stop", ""));
     }
 
+    /// <summary>A management tool names images, not drives: those of devices are listed by them.</summary>
+    [Fact]
+    public void DrivesOfDevicesAreListed()
+    {
+        Good("blockdev-add", "'driver':'null-co','node-name':'n','size':1048576");
+        Good("blockdev-add", "'driver':'null-co','node-name':'idle'");
+        var disk = _machine.Blocks!.Attach("n")!;
+        disk.DeviceName = "disk0";
+        _machine.Blocks.AttachEmpty("cd0").DeviceName = "cd0";
+        const string image = "n: null-co:// (null-co)\r\n    Attached to:      disk0\r\n    Cache mode:       writeback\r\n";
+        Assert.Equal(image + "\r\ncd0: [not inserted]\r\n    Attached to:      cd0\r\n", Human("info block"));
+        Assert.Equal("idle: null-co:// (null-co)\r\n    Cache mode:       writeback\r\n", Human("info block idle"));
+        Assert.StartsWith(": rd_bytes=0 wr_bytes=0 ", Human("info blockstats"));
+        Assert.Equal("", (string)Good("query-block", "")[0]!["device"]!);
+
+        string Human(string command) => (string)Good("human-monitor-command", $"'command-line':'{command}'")!;
+    }
+
     [Fact]
     public void WhatAnExportAsksForMustBeThere()
     {

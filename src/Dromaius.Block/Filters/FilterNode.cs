@@ -8,7 +8,7 @@ public abstract class FilterNode(string driver, BlockNode inner) : BlockNode
     protected BlockNode Inner => inner;
     public override string Driver => driver;
     public override long Length => inner.Length;
-    public override bool IsReadOnly => inner.IsReadOnly;
+    public override bool IsReadOnly => OpenedReadOnly || inner.IsReadOnly;
     public override BlockNode File => inner;
     public override BlockNode? Backing => inner.Backing;
     public override string FileName => inner.FileName;
@@ -24,7 +24,11 @@ public abstract class FilterNode(string driver, BlockNode inner) : BlockNode
 
     protected override void ResizeCore(long length) => inner.Resize(length);
 
-    public override void Reopen(bool readOnly) => inner.Reopen(readOnly);
+    public override void Reopen(bool readOnly)
+    {
+        inner.Reopen(readOnly);
+        OpenedReadOnly = readOnly;
+    }
 
     public override BlockStatus Status(long offset, long length) => inner.Status(offset, length);
 

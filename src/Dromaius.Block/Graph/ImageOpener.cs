@@ -184,6 +184,7 @@ public static class ImageOpener
             options.Set("driver", driver);
             var protocol = OpenProtocol(fileName, options, flags);
             protocol.NodeName = nodeName;
+            protocol.OpenedReadOnly = flags.ReadOnly;
             flags.Graph?.Register(protocol);
             return protocol;
         }
@@ -222,6 +223,7 @@ public static class ImageOpener
             try
             {
                 node.NodeName = nodeName;
+                node.OpenedReadOnly = flags.ReadOnly;
                 node.DetectZeroes = flags.DetectZeroes;
                 OpenBacking(node, format, options, flags);
                 flags.Graph?.Register(node);

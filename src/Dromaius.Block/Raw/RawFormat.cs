@@ -20,7 +20,7 @@ public sealed class RawFormat : ImageFormat
     public override BlockNode Open(BlockNode file, BlockOptions options, OpenFlags flags)
     {
         var offset = options.TakeSize("offset") ?? 0;
-        return new RawNode(file, offset, options.TakeSize("size"), readOnly: flags.ReadOnly);
+        return new RawNode(file, offset, options.TakeSize("size"));
     }
 
     /// <summary>Opens an image whose format was guessed.</summary>

@@ -8,7 +8,6 @@ public sealed class RawNode : BlockNode
     private readonly Func<byte[], bool>? _looksLikeImage;
     private long _length;
     private readonly bool _fixed;
-    private bool _readOnly;
 
     /// <param name="file">The file; owned.</param>
     /// <param name="offset">Where the window starts.</param>
@@ -17,11 +16,9 @@ public sealed class RawNode : BlockNode
     /// Set when the format was guessed: a guest must not write a first sector that would make another format of the image when it
     /// is opened next.
     /// </param>
-    /// <param name="readOnly">Nothing is written through this node, whatever the file allows.</param>
-    public RawNode(BlockNode file, long offset = 0, long? size = null, Func<byte[], bool>? looksLikeImage = null, bool readOnly = false)
+    public RawNode(BlockNode file, long offset = 0, long? size = null, Func<byte[], bool>? looksLikeImage = null)
     {
         _file = file;
-        _readOnly = readOnly;
         _offset = offset;
         _looksLikeImage = looksLikeImage;
         if (offset < 0 || offset > file.Length)
@@ -41,7 +38,7 @@ public sealed class RawNode : BlockNode
 
     // A host file's last partial sector counts as a whole one.
     public override long Length => (_length + 511) & ~511L;
-    public override bool IsReadOnly => _readOnly || _file.IsReadOnly;
+    public override bool IsReadOnly => OpenedReadOnly || _file.IsReadOnly;
     public override BlockNode File => _file;
     public override bool ZeroesFast => _file.ZeroesFast;
 
@@ -56,7 +53,7 @@ public sealed class RawNode : BlockNode
         IsInside(offset, length) && _file.TryRead(_offset + offset, into, length);
 
     protected override bool TryWriteCore(long offset, IReadOnlyList<Memory<byte>> from, long length) =>
-        !_readOnly && IsInside(offset, length) && (_looksLikeImage == null || offset >= 512) && _file.TryWrite(_offset + offset, from, length);
+        !OpenedReadOnly && IsInside(offset, length) && (_looksLikeImage == null || offset >= 512) && _file.TryWrite(_offset + offset, from, length);
 
     private bool IsInside(long offset, long length) => offset >= 0 && length >= 0 && offset <= _length - length;
 
@@ -110,7 +107,7 @@ public sealed class RawNode : BlockNode
     public override void Reopen(bool readOnly)
     {
         _file.Reopen(readOnly);
-        _readOnly = readOnly;
+        OpenedReadOnly = readOnly;
     }
 
     protected override void Dispose(bool disposing) => _file.Release();

@@ -13,39 +13,39 @@ internal static class HmpBlock
     public static string Show(IMachineControl machine, string? device, bool nodes, bool verbose)
     {
         var text = new StringBuilder();
-        if (nodes)
+        foreach (var backend in nodes ? [] : machine.Blocks?.AllBackends ?? [])
         {
-            foreach (var node in machine.Blocks?.Nodes.Values ?? [])
-            {
-                if (device != null && device != node.NodeName)
-                    continue;
-                if (text.Length > 0)
-                    text.Append('\n');
-                text.Append($"{node.NodeName}: {node.FileName} ({node.Driver}{(node.IsReadOnly ? ", read-only" : "")})\n");
-                AppendImage(text, node, true, verbose);
-            }
-
-            return text.ToString();
-        }
-
-        foreach (var backend in machine.Blocks?.Backends.Values ?? [])
-        {
-            if (device != null && device != backend.Id)
+            if (device != null && device != backend.Name)
                 continue;
             if (text.Length > 0)
                 text.Append('\n');
             Append(text, machine, backend, verbose);
         }
 
+        if (text.Length > 0 || (device == null && !nodes))
+            return text.ToString();
+        foreach (var node in machine.Blocks?.Nodes.Values ?? [])
+        {
+            if (device != null && device != node.NodeName)
+                continue;
+            if (text.Length > 0)
+                text.Append('\n');
+            text.Append($"{node.NodeName}: {node.FileName} ({node.Driver}{(node.IsReadOnly ? ", read-only" : "")})\n");
+            AppendImage(text, node, true, verbose);
+        }
+
         return text.Length == 0 && device != null ? $"Error: Device '{device}' not found\n" : text.ToString();
     }
 
+    /// <summary>A drive by its name; what only its device has, by the image in it, or the device when there is none.</summary>
     private static void Append(StringBuilder text, IMachineControl machine, BlockBackend backend, bool verbose)
     {
-        text.Append(backend.Id);
+        text.Append(backend.Name);
+        if (backend.Name.Length == 0)
+            text.Append(backend.Node?.NodeName ?? BlockCommands.QdevOf(machine, backend) ?? backend.Id);
         if (backend.Node is { } node)
         {
-            text.Append(node.NodeName is { } name ? $" ({name})" : "");
+            text.Append(backend.Name.Length > 0 && node.NodeName is { } name ? $" ({name})" : "");
             text.Append($": {node.FileName} ({node.Driver}{(backend.IsReadOnly ? ", read-only" : "")})\n");
         }
         else
@@ -151,11 +151,12 @@ internal static class HmpBlock
     public static string ShowStatistics(IMachineControl machine)
     {
         var text = new StringBuilder();
-        foreach (var backend in machine.Blocks?.Backends.Values ?? [])
+        foreach (var backend in machine.Blocks?.AllBackends ?? [])
         {
             var s = backend.Statistics;
-            text.Append($"{backend.Id}: rd_bytes={s.ReadBytes} wr_bytes={s.WriteBytes} rd_operations={s.ReadOperations} wr_operations={s.WriteOperations} ")
-                .Append($"flush_operations={s.FlushOperations} wr_total_time_ns=0 rd_total_time_ns=0 flush_total_time_ns=0 rd_merged=0 wr_merged=0\n");
+            text.Append($"{backend.Name}: rd_bytes={s.ReadBytes} wr_bytes={s.WriteBytes} rd_operations={s.ReadOperations} wr_operations={s.WriteOperations} ")
+                .Append($"flush_operations={s.FlushOperations} wr_total_time_ns={s.WriteTime} rd_total_time_ns={s.ReadTime} ")
+                .Append($"flush_total_time_ns={s.FlushTime} rd_merged=0 wr_merged=0 idle_time_ns={s.IdleTime ?? 0}\n");
         }
 
         return text.ToString();

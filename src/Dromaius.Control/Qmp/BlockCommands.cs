@@ -14,7 +14,7 @@ internal sealed class BlockCommands
         struct ImageInfo = filename: str, format: str, dirty-flag?: bool, actual-size?: int, virtual-size: int, cluster-size?: int, encrypted?: bool, compressed?: bool, backing-filename?: str, full-backing-filename?: str, backing-filename-format?: str, backing-image?: ImageInfo
         struct BlockDeviceInfo = file: str, node-name?: str, ro: bool, drv: str, backing_file?: str, backing_file_depth: int, encrypted: bool, detect_zeroes: BlockdevDetectZeroesOptions, bps: int, bps_rd: int, bps_wr: int, iops: int, iops_rd: int, iops_wr: int, group?: str, bps_max?: int, bps_rd_max?: int, bps_wr_max?: int, iops_max?: int, iops_rd_max?: int, iops_wr_max?: int, iops_size?: int, image: ImageInfo, cache: BlockdevCacheInfo, write_threshold: int, dirty-bitmaps?: [BlockDirtyInfo]
         struct BlockInfo = device: str, qdev?: str, type: str, removable: bool, locked: bool, inserted?: BlockDeviceInfo, tray_open?: bool, io-status?: BlockDeviceIoStatus
-        struct BlockDeviceStats = rd_bytes: int, wr_bytes: int, unmap_bytes: int, rd_operations: int, wr_operations: int, flush_operations: int, unmap_operations: int, rd_total_time_ns: int, wr_total_time_ns: int, flush_total_time_ns: int, unmap_total_time_ns: int, wr_highest_offset: int, rd_merged: int, wr_merged: int, unmap_merged: int, failed_rd_operations: int, failed_wr_operations: int, failed_flush_operations: int, failed_unmap_operations: int, invalid_rd_operations: int, invalid_wr_operations: int, invalid_flush_operations: int, invalid_unmap_operations: int, account_invalid: bool, account_failed: bool
+        struct BlockDeviceStats = rd_bytes: int, wr_bytes: int, unmap_bytes: int, rd_operations: int, wr_operations: int, flush_operations: int, unmap_operations: int, rd_total_time_ns: int, wr_total_time_ns: int, flush_total_time_ns: int, unmap_total_time_ns: int, idle_time_ns?: int, wr_highest_offset: int, rd_merged: int, wr_merged: int, unmap_merged: int, failed_rd_operations: int, failed_wr_operations: int, failed_flush_operations: int, failed_unmap_operations: int, invalid_rd_operations: int, invalid_wr_operations: int, invalid_flush_operations: int, invalid_unmap_operations: int, account_invalid: bool, account_failed: bool
         struct BlockStats = device?: str, qdev?: str, node-name?: str, stats: BlockDeviceStats, parent?: BlockStats, backing?: BlockStats
         enum BlockdevChangeReadOnlyMode = retain read-only read-write
         enum NewImageMode = existing absolute-paths
@@ -156,7 +156,7 @@ internal sealed class BlockCommands
         if (!backend.HasTray || backend.IsTrayOpen == open)
             return;
         backend.IsTrayOpen = open;
-        machine.RaiseEvent("DEVICE_TRAY_MOVED", new JsonObject { ["tray-open"] = open, ["id"] = backend.DeviceName ?? "", ["device"] = backend.Id });
+        machine.RaiseEvent("DEVICE_TRAY_MOVED", new JsonObject { ["tray-open"] = open, ["id"] = backend.DeviceName ?? "", ["device"] = backend.Name });
     }
 
     public static void ChangeMedium(IMachineControl machine, string name, string file, string? format, string readOnlyMode, bool force)
@@ -312,7 +312,7 @@ internal sealed class BlockCommands
 
     private JsonArray List() => new([.. (_machine.Blocks?.AllBackends ?? []).Select(b =>
     {
-        var item = new JsonObject { ["device"] = NameOf(b) };
+        var item = new JsonObject { ["device"] = b.Name };
         if (b.HasMedium || b.DeviceName != null)
             item["io-status"] = IoStatus(b.StoppedBy);
         item["locked"] = b.IsTrayLocked;
@@ -360,16 +360,19 @@ internal sealed class BlockCommands
     }
 
     /// <summary>The id of a drive; one on a node of <c>-blockdev</c> has none.</summary>
-    private string NameOf(BlockBackend backend) => _machine.Blocks?.FindBackend(backend.Id) == backend ? backend.Id : "";
-
     /// <summary>The device that a drive is attached to: its id, or the path of an object that has none, as the virtio half of a disk.</summary>
     internal static string? QdevOf(IMachineControl machine, BlockBackend backend)
     {
-        if (backend.DeviceName is not { Length: > 0 } name)
-            return null;
-        if (name.StartsWith('/') || machine.Devices.FirstOrDefault(d => d.Id == name) is not { } device)
+        var name = backend.DeviceName ?? "";
+        if (name.StartsWith('/'))
             return name;
-        return device.TypeName.StartsWith("virtio-blk", StringComparison.Ordinal) ? $"/machine/peripheral/{name}{VirtioPart}" : name;
+        var device = name.Length > 0 ? machine.Devices.FirstOrDefault(d => d.Id == name)
+            : machine.Devices.FirstOrDefault(d => d.Id == null && d.Arguments is { } a && a.IsSet("drive") && a.String("drive") == backend.Id);
+        if (device == null)
+            return name.Length > 0 ? name : null;
+        if (device.TypeName.StartsWith("virtio-blk", StringComparison.Ordinal))
+            return ObjectTree.PathOf(machine, device) + VirtioPart;
+        return device.Id ?? ObjectTree.PathOf(machine, device);
     }
 
     internal static JsonObject Describe(BlockNode node, bool writeback, bool readOnly)
@@ -408,10 +411,13 @@ internal sealed class BlockCommands
     private JsonArray Statistics() => new([.. (_machine.Blocks?.AllBackends ?? []).Select(b =>
     {
         var item = b.Node is { } node ? Statistics(node, 0) : [];
-        item["device"] = NameOf(b);
+        item["device"] = b.Name;
         if (QdevOf(_machine, b) is { } qdev)
             item["qdev"] = qdev;
-        item["stats"] = Describe(b.Statistics);
+        var stats = Describe(b.Statistics);
+        if (b.Statistics.IdleTime is { } idle)
+            stats["idle_time_ns"] = idle;
+        item["stats"] = stats;
         return (JsonNode)item;
     })]);
 
@@ -432,7 +438,8 @@ internal sealed class BlockCommands
     {
         ["rd_bytes"] = s.ReadBytes, ["wr_bytes"] = s.WriteBytes, ["unmap_bytes"] = s.UnmapBytes, ["rd_operations"] = s.ReadOperations,
         ["wr_operations"] = s.WriteOperations, ["flush_operations"] = s.FlushOperations, ["unmap_operations"] = s.UnmapOperations,
-        ["rd_total_time_ns"] = 0, ["wr_total_time_ns"] = 0, ["flush_total_time_ns"] = 0, ["unmap_total_time_ns"] = 0,
+        ["rd_total_time_ns"] = s.ReadTime, ["wr_total_time_ns"] = s.WriteTime, ["flush_total_time_ns"] = s.FlushTime,
+        ["unmap_total_time_ns"] = s.UnmapTime,
         ["wr_highest_offset"] = s.WriteHighest, ["rd_merged"] = 0, ["wr_merged"] = 0, ["unmap_merged"] = 0,
         ["failed_rd_operations"] = s.FailedReads, ["failed_wr_operations"] = s.FailedWrites, ["failed_flush_operations"] = 0,
         ["failed_unmap_operations"] = 0, ["invalid_rd_operations"] = 0, ["invalid_wr_operations"] = 0, ["invalid_flush_operations"] = 0,

@@ -11,7 +11,7 @@ public static class BlockEvents
     {
         machine.RaiseEvent("BLOCK_IO_ERROR", new JsonObject
         {
-            ["device"] = machine.Blocks?.FindBackend(backend.Id) == backend ? backend.Id : "", ["nospace"] = error == BlockError.NoSpace,
+            ["device"] = backend.Name, ["nospace"] = error == BlockError.NoSpace,
             ["node-name"] = backend.Node?.NodeName, ["reason"] = Explain(error), ["operation"] = operation == BlockOperation.Read ? "read" : "write",
             ["action"] = policy switch
             {
