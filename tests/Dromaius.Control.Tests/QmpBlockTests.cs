@@ -140,6 +140,16 @@ public sealed class QmpBlockTests : IDisposable
     }
 
     [Fact]
+    public void ModelsAreMadeFromWhatTheyExpandTo()
+    {
+        var props = Good("query-cpu-model-expansion", "'type':'static','model':{'name':'EPYC'}")["model"]!["props"]!.AsObject();
+        Assert.Equal("AuthenticAMD", (string)props["vendor"]!);
+        Assert.Equal((23, 1, 2), ((int)props["family"]!, (int)props["model"]!, (int)props["stepping"]!));
+        Assert.True((bool)props["sse2"]!);
+        Assert.False(props.ContainsKey("phys-bits"));
+    }
+
+    [Fact]
     public void CharacterDevicesComeAndGo()
     {
         Good("chardev-add", "'id':'r','backend':{'type':'ringbuf','data':{'size':1024}}");

@@ -158,13 +158,16 @@ internal sealed class MachineCommands
         var props = new JsonObject();
         foreach (var (feature, has) in model.Features)
             props[feature] = has;
+        // What a management tool makes the model from again: a processor without vendor and family is none to it.
+        props["vendor"] = model.Vendor;
+        props["family"] = model.Family;
+        props["model"] = model.ModelNumber;
+        props["stepping"] = model.Stepping;
+        props["model-id"] = model.Brand;
+        props["min-level"] = model.Level;
+        props["min-xlevel"] = model.ExtendedLevel;
         if (a.Text("type") == "full")
         {
-            props["vendor"] = model.Vendor;
-            props["family"] = model.Family;
-            props["model"] = model.ModelNumber;
-            props["stepping"] = model.Stepping;
-            props["model-id"] = model.Brand;
             props["level"] = model.Level;
             props["xlevel"] = model.ExtendedLevel;
             props["phys-bits"] = model.PhysicalBits;
