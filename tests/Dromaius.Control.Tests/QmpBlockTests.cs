@@ -147,6 +147,8 @@ public sealed class QmpBlockTests : IDisposable
         Assert.Equal((23, 1, 2), ((int)props["family"]!, (int)props["model"]!, (int)props["stepping"]!));
         Assert.True((bool)props["sse2"]!);
         Assert.False(props.ContainsKey("phys-bits"));
+        var host = Good("query-cpu-model-expansion", "'type':'full','model':{'name':'host','props':{'migratable':false,'hv-passthrough':true}}");
+        Assert.True((bool)host["model"]!["props"]!["avx2"]!);
     }
 
     [Fact]

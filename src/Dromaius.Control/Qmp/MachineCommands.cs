@@ -149,6 +149,8 @@ internal sealed class MachineCommands
     {
         var given = (JsonObject)a.Values["model"]!;
         var name = (string)given["name"]!;
+        if (name == "host")
+            name = "max"; // libvirt asks for the host's whatever the accelerator: here that is all there is
         if (!X86Model.Names.Contains(name))
             throw QmpErrorException.Generic($"CPU model '{name}' not found");
         var option = new StringBuilder(name);

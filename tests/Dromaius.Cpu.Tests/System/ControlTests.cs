@@ -206,6 +206,7 @@ public sealed class ModelTests
     [InlineData("Icelake-Server-v6", "Icelake-Server")]
     [InlineData("Skylake-Server-noTSX-IBRS", "Skylake-Server")]
     [InlineData("Haswell-noTSX-IBRS", "Haswell-noTSX")]
+    [InlineData("EPYC,hv_relaxed,hv-spinlocks=0x1fff,migratable=no", "EPYC")]
     [InlineData("EPYC-IBPB", "EPYC")]
     public void OtherNamesOfModels(string option, string name)
     {

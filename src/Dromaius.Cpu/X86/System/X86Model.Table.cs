@@ -129,6 +129,10 @@ public sealed partial class X86Model
         "kvm-hint-dedicated",
     ];
 
+    /// <summary>Those, and what a hypervisor would tell Windows of itself.</summary>
+    private static bool IsIgnored(string property) =>
+        IgnoredProperties.Contains(property) || property.StartsWith("hv-", StringComparison.Ordinal) || property.StartsWith("hv_", StringComparison.Ordinal);
+
     /// <summary>The names of all models.</summary>
     public static IEnumerable<string> Names => Entries.Select(static e => e.Name);
 

@@ -178,7 +178,7 @@ public sealed partial class X86Model
 
     private string? SetFeature(string name, bool on)
     {
-        if (IgnoredProperties.Contains(name))
+        if (IsIgnored(name))
             return null;
         if (FeatureOf(name) is not { } feature)
             return Unknown(name);
@@ -233,7 +233,7 @@ public sealed partial class X86Model
                 error = Number(name, value, 32, 52, v => PhysicalBits = (int)v);
                 return true;
             default:
-                return IgnoredProperties.Contains(name);
+                return IsIgnored(name);
         }
     }
 
