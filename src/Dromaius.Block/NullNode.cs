@@ -6,6 +6,8 @@ public sealed class NullNode(string driver, long length, bool readZeroes) : Bloc
     public override string Driver => driver;
     public override long Length => length;
     public override string FileName => driver + "://";
+    public override long AllocatedSize => 0;
+    public override bool ZeroesFast => true;
 
     public override void Read(long offset, Span<byte> into)
     {

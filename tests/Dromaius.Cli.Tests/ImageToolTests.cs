@@ -114,8 +114,26 @@ public sealed partial class ImageToolTests
         img resize marked.q 500M
         img check marked.q
         img info marked.q
+        img measure -O qcow2 marked.q
+        img measure -O qcow2 -o cluster_size=4k --output=json marked.q
+        img measure -O qcow2 -o compat=0.10 marked.q
         img resize --shrink marked.q 1M
         img check marked.q
+        img create -f qcow2 -o size=1M x.q 2M
+        img create -f qcow2 -o compat=0.4 x.q 2M
+        img create -f qcow2 -o backing_file= x.q 2M
+        img create -f qcow2 -o refcount_bits=-1 x.q 2M
+        img create -f qcow2 file:a:b.q 1M
+        img info file:a:b.q
+        img info -U --image-opts driver=null-co,force-share=off
+        img info --image-opts driver=null-co
+        io -U --image-opts driver=null-co,force-share=off -c length
+        img create -q -f qcow2 -o refcount_bits=1 narrow.q 1M
+        io -c 'write -q 0 64k' narrow.q
+        img snapshot -c one narrow.q
+        img create -q -f raw half.raw 512k
+        img compare -f raw b.raw half.raw
+        io -f raw -c 'alloc 256k 1M' half.raw
         """;
 
     [Fact]

@@ -126,6 +126,30 @@ public sealed class QmpBlockTests : IDisposable
     }
 
     [Fact]
+    public void WhatASnapshotCoversIsNotWrittenAnyMore()
+    {
+        foreach (var name in (ReadOnlySpan<string>)["base", "over", "third"])
+            ImageFormats.Find("qcow2")!.Create(new CreateRequest(Path.Combine(_folder, name), 1 << 20, new BlockOptions(), OpenFlags.Tool));
+        var blocks = _machine.Blocks!;
+        _ = blocks.AddBackend("d", blocks.Open(Path.Combine(_folder, "base"), BlockOptions.Parse("node-name=base"), new OpenFlags()));
+        foreach (var name in (ReadOnlySpan<string>)["over", "third"])
+            Good("blockdev-add", $"'driver':'qcow2','node-name':'{name}','file':{{'driver':'file','filename':'{Path.Combine(_folder, name)}'}}");
+        Assert.Equal("The overlay is already in use", Bad("blockdev-snapshot", "'node':'over','overlay':'base'"));
+        Good("blockdev-snapshot", "'node':'base','overlay':'over'");
+        Assert.True(blocks.FindNode("base")!.IsReadOnly);
+        using (ImageOpener.Open(Path.Combine(_folder, "base"), OpenFlags.Tool with { ReadOnly = true }))
+        {
+            // Others read it while the machine runs.
+        }
+
+        // All of a transaction sees the images as they were.
+        Good("transaction", "'actions':[{'type':'blockdev-snapshot','data':{'node':'over','overlay':'third'}},"
+            + "{'type':'block-dirty-bitmap-add','data':{'node':'over','name':'b','persistent':true}}]");
+        Assert.True(blocks.FindNode("over")!.IsReadOnly);
+        Assert.False(blocks.FindNode("third")!.IsReadOnly);
+    }
+
+    [Fact]
     public void SnapshotsInsideImagesAreTakenBackWithATransaction()
     {
         var file = Path.Combine(_folder, "disk.qcow2");

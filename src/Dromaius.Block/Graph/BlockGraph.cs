@@ -509,8 +509,39 @@ public sealed class BlockGraph : IDisposable
     private static readonly System.Buffers.SearchValues<char> NameCharacters =
         System.Buffers.SearchValues.Create("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-._");
 
-    /// <summary>Nothing but the user holds the node.</summary>
-    public bool IsFree(BlockNode node) => _userNodes.Contains(node.NodeName ?? "") && !IsUsed(node);
+    /// <summary>A drive or an export reads the node, or something above it, and would see its contents change.</summary>
+    public bool IsRead(BlockNode node)
+    {
+        return AllBackends.Select(static b => b.Node).Concat(Exports.All.Select(static e => e.Export.Node)).Any(Reaches);
+
+        bool Reaches(BlockNode? from) => from != null && (from == node || Reaches(from.File) || Reaches(from.Backing));
+    }
+
+    /// <summary>Does something now, or when the changes that are being made together have all been made.</summary>
+    public void WhenChanged(Action action)
+    {
+        if (_later is { } later)
+            later.Add(action);
+        else
+            action();
+    }
+
+    /// <summary>Makes several changes together.</summary>
+    public void Together(Action changes)
+    {
+        _later = [];
+        try
+        {
+            changes();
+            _later.ForEach(static a => a());
+        }
+        finally
+        {
+            _later = null;
+        }
+    }
+
+    private List<Action>? _later;
 
     private static bool IsUsed(BlockNode node) => node.References > 1;
 }

@@ -37,7 +37,7 @@ public static class ImageCreator
         var size = options.TakeSize("size");
         var backing = options.Take("backing_file");
         if (backing is { Length: 0 })
-            backing = null;
+            throw new BlockException(BlockError.Invalid, "Expected backing file name, got empty string");
         if (backing == fileName)
             throw new BlockException(BlockError.Invalid, "Error: Trying to create an image with the same filename as the backing file");
         if (backing != null && !checkBacking && size != null && !options.Has("backing_fmt"))
@@ -70,7 +70,7 @@ public static class ImageCreator
         BlockNode node;
         try
         {
-            node = ImageOpener.Open(path, flags with { ReadOnly = true, GuessedRaw = null }, format);
+            node = ImageOpener.Open(path, flags with { ReadOnly = true, ForceShare = true, GuessedRaw = null }, format);
         }
         catch (BlockException e)
         {

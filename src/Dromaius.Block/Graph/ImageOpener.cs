@@ -82,7 +82,7 @@ public static class ImageOpener
         if (fileName != null && driver == null)
         {
             if (fileName.StartsWith("file:", StringComparison.Ordinal))
-                fileName = fileName[5..];
+                fileName = HasProtocol(fileName[5..]) ? "./" + fileName[5..] : fileName[5..];
             else if (HasProtocol(fileName) && !File.Exists(fileName))
             {
                 var remote = OpenRemote(fileName, options, flags);

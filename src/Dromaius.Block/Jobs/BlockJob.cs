@@ -169,6 +169,12 @@ public abstract class BlockJob
     public void Cancel(bool force = false)
     {
         RequireStatus("cancel", JobStatus.Pending);
+        if (Status is JobStatus.Paused or JobStatus.Standby)
+        {
+            Status = Status == JobStatus.Standby ? JobStatus.Ready : JobStatus.Running;
+            StatusChanged?.Invoke(this, Status);
+        }
+
         Change(() =>
         {
             if (IsReady && !force)

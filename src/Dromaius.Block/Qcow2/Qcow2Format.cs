@@ -117,9 +117,10 @@ public sealed class Qcow2Format : ImageFormat
         {
             null or "1.1" or "v3" => 3,
             "0.10" or "v2" => 2,
-            var other => throw new BlockException(BlockError.Invalid, $"Parameter 'compat' does not accept value '{other}'"),
+            var other => throw new BlockException(BlockError.Invalid, $"Parameter 'version' does not accept value '{other}'"),
         };
-        var bits = options.TakeSize("refcount_bits") ?? 16;
+        // Negative numbers are no widths either.
+        var bits = options.Has("refcount_bits") && options.Clone().Take("refcount_bits")!.StartsWith('-') ? 0 : options.TakeSize("refcount_bits") ?? 16;
         if (bits is < 1 or > 64 || !BitOperations.IsPow2(bits))
             throw new BlockException(BlockError.Invalid, "Refcount width must be a power of two and may not exceed 64 bits");
         if (header.Version < 3 && bits != 16)

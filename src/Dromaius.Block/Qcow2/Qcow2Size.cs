@@ -22,6 +22,22 @@ public static class Qcow2Size
         return (full - length + data, full);
     }
 
+    /// <summary>What the stored bitmaps of an image take in one with another cluster size.</summary>
+    public static long OfBitmaps(Qcow2Node image, long cluster)
+    {
+        var (clusters, directory) = (0L, 0L);
+        foreach (var bitmap in image.Bitmaps.Where(static b => !b.InUse))
+        {
+            var bits = (image.Length + (1L << bitmap.GranularityBits) - 1) >> bitmap.GranularityBits;
+            var data = (bits + 8 * cluster - 1) / (8 * cluster);
+            clusters += data + (data * 8 + cluster - 1) / cluster;
+            // An entry: 24 bytes and the name, rounded up to 8.
+            directory += (24 + System.Text.Encoding.UTF8.GetByteCount(bitmap.Name) + 7) & ~7;
+        }
+
+        return (clusters + (directory + cluster - 1) / cluster) * cluster;
+    }
+
     private static long DataOf(BlockNode source, long cluster, bool hasBacking)
     {
         var data = 0L;

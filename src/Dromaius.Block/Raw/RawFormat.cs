@@ -89,6 +89,8 @@ internal static class NewFile
 
     public static HostFileNode Create(string path)
     {
+        if (path.StartsWith("file:", StringComparison.Ordinal))
+            path = path["file:".Length..];
         using (var disk = HostDisk.Open(path, HostDiskFlags.Write | HostDiskFlags.Create, out var error))
         {
             if (disk == null)

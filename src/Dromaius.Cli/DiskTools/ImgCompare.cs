@@ -43,8 +43,6 @@ internal static class ImgCompare
         var strict = options.Has("s");
         if (strict && a.Length != b.Length)
             return (false, "Strict mode: Image size mismatch!");
-        if (a.Length != b.Length && !options.Has("q"))
-            Host.Print("Warning: Image size mismatch!\n");
         var common = Math.Min(a.Length, b.Length);
         var buffers = (new byte[BufferSize], new byte[BufferSize]);
         for (var at = 0L; at < common;)
@@ -84,6 +82,8 @@ internal static class ImgCompare
 
         if (a.Length == b.Length)
             return (true, "Images are identical.");
+        if (!options.Has("q"))
+            Host.Print("Warning: Image size mismatch!\n");
         var longer = a.Length > b.Length ? a : b;
         for (var at = common; at < longer.Length;)
         {

@@ -22,6 +22,8 @@ internal static class ImgCreate
         if (options.Rest.Count == 0)
             throw new ToolException("Expecting image file name", 1, true);
         var fileName = options.Rest[0];
+        if (options.Rest.Count > 1 && create.Has("size"))
+            throw new ToolException($"{fileName}: The image size must be specified only once");
         if (options.Rest.Count > 1)
             create.Set("size", ImgTool.ParseSize(options.Rest[1], "image size").ToString(CultureInfo.InvariantCulture));
         if (options.Rest.Count > 2)

@@ -56,6 +56,14 @@ internal static class ImgMap
         return 0;
     }
 
+    /// <summary>The host file at the bottom of a layer, past the filters on it.</summary>
+    private static string? FileOf(BlockNode? node)
+    {
+        while (node?.File is { } file)
+            node = file;
+        return node?.FileName;
+    }
+
     private static void Emit(StringBuilder text, Entry? entry, bool json, ref bool first)
     {
         if (entry is not { } e)
@@ -71,7 +79,7 @@ internal static class ImgMap
             }
 
             text.Append($"{"0x" + e.Start.ToString("x", CultureInfo.InvariantCulture),-16}".Replace("0x0 ", "0   "))
-                .Append(CultureInfo.InvariantCulture, $"{$"0x{e.Length:x}",-16}{(e.Offset == 0 ? "0" : $"0x{e.Offset:x}"),-16}{e.Node?.FileName}\n");
+                .Append(CultureInfo.InvariantCulture, $"{$"0x{e.Length:x}",-16}{(e.Offset == 0 ? "0" : $"0x{e.Offset:x}"),-16}{FileOf(e.Node)}\n");
             return;
         }
 

@@ -38,16 +38,16 @@ internal static class ImgMeasure
         {
             if (options.Value("l") is { } snapshot)
                 ImgSnapshot.Show(node!, snapshot);
-            var (required, full, hasBitmaps) = Measure(format, create, node, size);
+            var (required, full, bitmaps) = Measure(format, create, node, size);
             if (json)
             {
                 var tree = new InfoTree();
-                if (hasBitmaps)
-                    tree.Add("bitmaps", 0L);
+                if (bitmaps is { } extra)
+                    tree.Add("bitmaps", extra);
                 Host.Print(InfoTree.ToJson(tree.Add("required", required).Add("fully-allocated", full)) + "\n");
             }
             else
-                Host.Print($"required size: {required}\nfully allocated size: {full}\n" + (hasBitmaps ? "bitmaps size: 0\n" : ""));
+                Host.Print($"required size: {required}\nfully allocated size: {full}\n" + (bitmaps != null ? $"bitmaps size: {bitmaps}\n" : ""));
         }
         finally
         {
@@ -57,16 +57,18 @@ internal static class ImgMeasure
         return 0;
     }
 
-    private static (long Required, long Full, bool HasBitmaps) Measure(string format, BlockOptions create, BlockNode? node, long? size)
+    private static (long Required, long Full, long? Bitmaps) Measure(string format, BlockOptions create, BlockNode? node, long? size)
     {
         switch (format)
         {
             case "raw":
                 var bytes = (node?.Length ?? size!.Value) + 511 & ~511L;
-                return (bytes, bytes, false);
+                return (bytes, bytes, null);
             case "qcow2":
+                var old = create.Clone().Take("compat") is "0.10" or "v2";
+                var cluster = create.Clone().TakeSize("cluster_size") ?? 65536;
                 var sizes = Qcow2Size.Measure(create, node, size);
-                return (sizes.Required, sizes.Full, node is Qcow2Node { Version: >= 3 });
+                return (sizes.Required, sizes.Full, !old && node is Qcow2Node { Version: >= 3 } image ? Qcow2Size.OfBitmaps(image, cluster) : null);
             default:
                 throw new ToolException($"Block driver '{format}' does not support size measurement");
         }

@@ -28,7 +28,7 @@ internal static class ImgSnapshot
                     Host.Print("Snapshot list:\n" + ImageInfo.SnapshotList(image.Snapshots));
                 return 0;
             case "c":
-                Do("create", name, () => Require(image).CreateSnapshot(name, DateTimeOffset.UtcNow));
+                Do("create", name, () => Require(image).CreateSnapshot(name, DateTimeOffset.UtcNow), withNumber: true);
                 return 0;
             case "a":
                 Do("apply", name, () => Require(image).ApplySnapshot(image!.FindSnapshot(name)
@@ -61,7 +61,7 @@ internal static class ImgSnapshot
     private static Qcow2Node Require(Qcow2Node? image) =>
         image ?? throw new BlockException(BlockError.NotSupported);
 
-    private static void Do(string what, string name, Action action)
+    private static void Do(string what, string name, Action action, bool withNumber = false)
     {
         try
         {
@@ -69,7 +69,7 @@ internal static class ImgSnapshot
         }
         catch (BlockException e)
         {
-            throw new ToolException($"Could not {what} snapshot '{name}': {e.Message}");
+            throw new ToolException($"Could not {what} snapshot '{name}': {(withNumber ? $"-{(int)e.Error} ({Core.Storage.HostDisk.Explain((int)e.Error)})" : e.Message)}");
         }
     }
 }

@@ -94,7 +94,10 @@ internal static class ImgTool
             {
                 if (format != null)
                     throw new ToolException("--image-opts and --format are mutually exclusive");
-                return ImageOpener.Open(null, BlockOptions.Parse(name), flags);
+                var options = BlockOptions.Parse(name);
+                if (ForceShareConflicts(options, flags.ForceShare))
+                    throw new ToolException("--force-share/-U conflicts with image options");
+                return ImageOpener.Open(null, options, flags);
             }
 
             return ImageOpener.Open(name, flags, format);
@@ -104,6 +107,10 @@ internal static class ImgTool
             throw new ToolException($"Could not open '{name}': {Explain(e)}");
         }
     }
+
+    /// <summary><c>-U</c> and the options of an image say different things.</summary>
+    public static bool ForceShareConflicts(BlockOptions options, bool forceShare) =>
+        forceShare && options.Has("force-share") && options.Clone().TakeBool("force-share") != true;
 
     public static void WarnGuessed(string file) => Host.Warn(
         $"""

@@ -140,6 +140,7 @@ internal static class IoCommands
         var node = session.Node!;
         var offset = IoSession.Number(args[0]);
         var count = args.Length > 1 ? IoSession.Number(args[1]) : 512;
+        count = Math.Max(0, Math.Min(count, node.Length - offset));
         var (at, left, sum) = (offset, count, 0L);
         while (left > 0 && at < node.Length)
         {
@@ -205,6 +206,12 @@ internal static class IoCommands
 
         if (options.Rest.Count > 1)
             throw new ToolException(Find("open")!.Usage);
+        if (ImgTool.ForceShareConflicts(extra, options.Has("U")))
+        {
+            Host.Complain("-U conflicts with image options");
+            return false;
+        }
+
         try
         {
             session.Open(options.Rest.FirstOrDefault(), null, false, session.Defaults with

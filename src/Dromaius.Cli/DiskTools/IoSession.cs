@@ -46,6 +46,8 @@ internal sealed class IoSession(IoOpenSettings defaults)
             },
         }, settings.Cache, "cache", out var writeThrough);
         var options = imageOptions && name != null ? BlockOptions.Parse(name) : extra ?? new BlockOptions();
+        if (imageOptions && ImgTool.ForceShareConflicts(options, settings.ForceShare))
+            throw new ToolException("-U conflicts with image options");
         if (format != null)
             options.Set("driver", format);
         var node = ImageOpener.Open(imageOptions ? null : name, options, flags);

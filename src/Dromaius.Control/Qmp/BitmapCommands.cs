@@ -43,7 +43,8 @@ internal sealed class BitmapCommands
     {
         try
         {
-            return Convert.ToHexStringLower(System.Security.Cryptography.SHA256.HashData(FindNode(a.Text("node")).FindDirtyBitmap(a.Text("name"), usable: false).Snapshot()));
+            var bitmap = FindNode(a.Text("node")).FindDirtyBitmap(a.Text("name"), usable: false);
+            return Convert.ToHexStringLower(System.Security.Cryptography.SHA256.HashData(bitmap.Snapshot().AsSpan(0, (int)((bitmap.BitCount + 7) / 8))));
         }
         catch (BlockException e)
         {

@@ -279,6 +279,8 @@ internal sealed class BlockCommands
         var node = Graph.FindNode(a.Text("node")) ?? throw QmpErrorException.Generic($"Cannot find device='{a.Text("node")}' nor node-name='{a.Text("node")}'");
         var backend = Graph.AllBackends.FirstOrDefault(b => b.Node == node);
         var overlay = Graph.FindNode(a.Text("overlay")) ?? throw QmpErrorException.Generic($"Cannot find device='{a.Text("overlay")}' nor node-name='{a.Text("overlay")}'");
+        if (Graph.IsRead(overlay))
+            throw QmpErrorException.Generic("The overlay is already in use");
         if (overlay.Backing != null)
             throw QmpErrorException.Generic("The overlay already has a backing image");
         for (var below = node; below != null; below = below.Backing)
@@ -287,8 +289,6 @@ internal sealed class BlockCommands
                 throw QmpErrorException.Generic($"Making '{node.NodeName}' a backing child of '{overlay.NodeName}' would create a cycle");
         }
 
-        if (!Graph.IsFree(overlay))
-            throw QmpErrorException.Generic("The overlay is already in use");
         return Guard(() =>
         {
             Graph.Jobs.RequireIdle([node]);
@@ -297,7 +297,7 @@ internal sealed class BlockCommands
     }
 
     /// <summary>The drive's image becomes the backing image of another, which takes its place.</summary>
-    private static void PutAbove(BlockBackend? backend, BlockNode node, BlockNode overlay)
+    private void PutAbove(BlockBackend? backend, BlockNode node, BlockNode overlay)
     {
         backend?.Drain();
         node.Flush();
@@ -308,6 +308,20 @@ internal sealed class BlockCommands
             backend.ReplaceNode(overlay);
         else
             overlay.Release();
+        Graph.WhenChanged(() =>
+        {
+            try
+            {
+                // Others may read it now, and nobody writes to it.
+                node.Reopen(true);
+            }
+            catch (BlockException e) when (e.Error == BlockError.NotSupported)
+            {
+                // A driver that is not opened anew stays as it is.
+            }
+
+            Graph.Forget();
+        });
     }
 
     private JsonArray List() => new([.. (_machine.Blocks?.AllBackends ?? []).Select(b =>

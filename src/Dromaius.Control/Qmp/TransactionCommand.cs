@@ -68,8 +68,11 @@ internal sealed class TransactionCommand
         var group = isGrouped ? new JobGroup() : null;
         try
         {
-            foreach (var (type, data) in steps)
-                Do(type, data, undo, group);
+            (_machine.Blocks ?? throw QmpErrorException.Generic("the machine has no drives")).Together(() =>
+            {
+                foreach (var (type, data) in steps)
+                    Do(type, data, undo, group);
+            });
             group?.Close();
         }
         catch
