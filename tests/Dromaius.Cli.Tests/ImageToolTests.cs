@@ -119,6 +119,13 @@ public sealed partial class ImageToolTests
         img measure -O qcow2 -o compat=0.10 marked.q
         img resize --shrink marked.q 1M
         img check marked.q
+        img rebase -u -b nowhere narrow.q
+        img rebase -u -b b.raw half.q
+        img create -q -f qcow2 bare.q 512k
+        img rebase -b b.raw bare.q
+        img rebase -u -b b.raw bare.q
+        img rebase -u -b b.raw -F host_device bare.q
+        img info bare.q
         img create -f qcow2 -o size=1M x.q 2M
         img create -f qcow2 -o compat=0.4 x.q 2M
         img create -f qcow2 -o backing_file= x.q 2M

@@ -108,7 +108,17 @@ public sealed class Qcow2Checker(Qcow2Node node)
         Count(0, header.ClusterSize, header);
         CountL1(l1, header.L1Offset, header, isActive: true);
         foreach (var snapshot in node.Snapshots)
-            CountL1(node.ReadSnapshotL1(snapshot), snapshot.L1Offset, header, isActive: false);
+        {
+            if (!node.IsMisplaced(snapshot))
+            {
+                CountL1(node.ReadSnapshotL1(snapshot), snapshot.L1Offset, header, isActive: false);
+                continue;
+            }
+
+            _result.Corruptions++;
+            _result.Say($"ERROR snapshot {snapshot.Id} ({snapshot.Name}) l1_offset=0x{snapshot.L1Offset:x}: L1 table is not cluster aligned; snapshot table entry corrupted");
+        }
+
         if (node.Snapshots.Count > 0)
             Count(header.SnapshotsOffset, node.SnapshotTableBytes, header);
         CountBitmaps(header);

@@ -118,16 +118,14 @@ internal sealed class Qcow2Header
             Append(image, ref at, BackingFormatExtension, Encoding.UTF8.GetBytes(BackingFormat));
         if (DataFile != null)
             Append(image, ref at, DataFileExtension, Encoding.UTF8.GetBytes(DataFile));
-        foreach (var extension in Extensions)
-        {
-            if (extension.Type is not (BackingFormatExtension or FeatureNamesExtension or DataFileExtension))
-                Append(image, ref at, extension.Type, extension.Data);
-        }
-
         // Names of features are for the messages of programs that do not know them; a small cluster may have no room for them.
         var names = FeatureNames();
-        if (Version == 3 && at + 16 + names.Length + (BackingFile?.Length ?? 0) <= ClusterSize)
+        var rest = Extensions.Where(static e => e.Type is not (BackingFormatExtension or FeatureNamesExtension or DataFileExtension)).ToList();
+        if (Version == 3 && at + 16 + names.Length + rest.Sum(static e => 8 + ((e.Data.Length + 7) & ~7)) + (BackingFile?.Length ?? 0) <= ClusterSize)
             Append(image, ref at, FeatureNamesExtension, names);
+        // What is not known here comes last.
+        foreach (var extension in rest.OrderBy(static e => e.Type != BitmapsExtension))
+            Append(image, ref at, extension.Type, extension.Data);
         if (at + 8 > ClusterSize)
             throw new BlockException(BlockError.NoSpace, "Header does not fit into a cluster");
         at += 8; // the end marker is zero
@@ -167,11 +165,12 @@ internal sealed class Qcow2Header
             Compatible = U64(head, 80);
             Autoclear = U64(head, 88);
             RefcountOrder = (int)U32(head, 96);
-            headerLength = (int)U32(head, 100);
-            if (headerLength < 104)
+            var stated = U32(head, 100);
+            if (stated < 104)
                 throw Bad("qcow2 header too short");
-            if (headerLength > ClusterSize)
+            if (stated > ClusterSize)
                 throw Bad("qcow2 header exceeds cluster size");
+            headerLength = (int)stated;
             if (headerLength > 104)
                 Compression = (Qcow2Compression)head[104];
         }
@@ -239,6 +238,8 @@ internal sealed class Qcow2Header
             throw new BlockException(BlockError.TooBig, "Active L1 table too large");
         L1Size = (int)l1Size;
         CheckTable(L1Offset, (long)l1Size * 8, "Active L1 table");
+        if (L1SizeFor(Size) > int.MaxValue)
+            throw new BlockException(BlockError.TooBig, "Image is too big");
         if (L1Size < L1SizeFor(Size))
             throw Bad("L1 table is too small");
     }
@@ -280,6 +281,8 @@ internal sealed class Qcow2Header
                     BackingFormat = Encoding.UTF8.GetString(data);
                     break;
                 case FeatureNamesExtension:
+                    // The last name may be cut short.
+                    Array.Resize(ref data, (data.Length + 47) / 48 * 48);
                     _featureNames = data;
                     break;
                 case DataFileExtension:

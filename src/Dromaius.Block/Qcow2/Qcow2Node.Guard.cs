@@ -45,7 +45,7 @@ public sealed partial class Qcow2Node
         foreach (var snapshot in _options.OverlapCheck == OverlapCheck.Constant ? [] : _snapshots)
         {
             Add(snapshot.L1Offset, snapshot.L1Size * 8L, "inactive L1 table");
-            if (_options.OverlapCheck == OverlapCheck.All)
+            if (_options.OverlapCheck == OverlapCheck.All && !IsMisplaced(snapshot))
                 AddTables(ReadSnapshotL1(snapshot), "inactive L2 table");
         }
 

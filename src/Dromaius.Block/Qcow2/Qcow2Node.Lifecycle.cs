@@ -160,14 +160,19 @@ public sealed partial class Qcow2Node
             ClearDirtyFlag();
         }
 
+        ClearUnknownFeatures();
+        OpenBitmapsForWriting();
+    }
+
+    /// <summary>What other programs keep in step with the image is not kept so by this one: the header says that.</summary>
+    private void ClearUnknownFeatures()
+    {
         var known = (ulong)(AutoclearFeatures.Bitmaps | AutoclearFeatures.RawExternalData);
         if (_header.Version >= 3 && (_header.Autoclear & ~known) != 0)
         {
             _header.Autoclear &= known;
             WriteHeaderFlags();
         }
-
-        OpenBitmapsForWriting();
     }
 
     private void CloseCleanly()

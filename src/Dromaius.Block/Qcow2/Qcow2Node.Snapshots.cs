@@ -139,7 +139,10 @@ public sealed partial class Qcow2Node
             Volatile.Write(ref _length, checked((long)snapshot.DiskSize));
     }
 
-    internal ulong[] ReadSnapshotL1(Snapshot snapshot) => ReadTable(snapshot.L1Offset, snapshot.L1Size);
+    internal bool IsMisplaced(Snapshot snapshot) => (snapshot.L1Offset & (_clusterSize - 1)) != 0;
+
+    internal ulong[] ReadSnapshotL1(Snapshot snapshot) => IsMisplaced(snapshot)
+        ? throw new BlockException(BlockError.Invalid, "Snapshot L1 table offset invalid") : ReadTable(snapshot.L1Offset, snapshot.L1Size);
 
     private T Exclusively<T>(Func<T> action)
     {
@@ -268,7 +271,7 @@ public sealed partial class Qcow2Node
             var nameLength = BinaryPrimitives.ReadUInt16BigEndian(fixedPart.AsSpan(14));
             var extraLength = U32(fixedPart, 36);
             var l1Offset = (long)U64(fixedPart, 0);
-            if (extraLength > 1024 || l1Size > (32 << 20) / 8 || l1Offset < 0 || (l1Offset & (_clusterSize - 1)) != 0)
+            if (extraLength > 1024 || l1Size > (32 << 20) / 8 || l1Offset < 0)
                 throw new BlockException(BlockError.Invalid, $"Snapshot table entry {i} is invalid");
             at += SnapshotHeader;
             var rest = new byte[extraLength + idLength + nameLength];

@@ -117,6 +117,8 @@ public sealed partial class Qcow2Node : BlockNode, ICheckable, IBackingChange
         LoadSnapshots();
         if (!_readOnly && !options.ForCheck)
             PrepareForWriting();
+        else if (!_readOnly)
+            ClearUnknownFeatures();
     }
 
     public override string Driver => "qcow2";

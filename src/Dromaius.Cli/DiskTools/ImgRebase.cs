@@ -20,7 +20,7 @@ internal static class ImgRebase
         var unsafeMode = options.Has("u");
         var newName = options.Value("b") is { Length: > 0 } b ? b : null;
         var newFormat = options.Value("F");
-        if (newFormat != null && ImageFormats.Find(newFormat) == null)
+        if (newFormat != null && ImageFormats.Find(newFormat) == null && !ImageOpener.Protocols.Contains(newFormat))
             throw new ToolException($"Invalid format name: '{newFormat}'");
         var flags = ImgTool.Cache(OpenFlags.Tool with { NoBacking = unsafeMode }, options.Value("t") ?? "writeback", "cache");
         using var node = ImgTool.Open(name, options.Value("f"), flags, options.Has("image-opts"));
@@ -33,6 +33,8 @@ internal static class ImgRebase
             Copy(node, node.Backing, below, progress);
         }
 
+        if (newName != null && newFormat == null)
+            throw new ToolException($"Could not change the backing file to '{newName}': backing format must be specified");
         try
         {
             change.ChangeBackingFile(newName, newFormat);

@@ -55,7 +55,14 @@ internal static class ImgSnapshot
         }
         else
             found = image.FindSnapshot(parameter);
-        image.ShowSnapshot(found ?? throw new ToolException("Failed to load snapshot: Can't find snapshot"));
+        try
+        {
+            image.ShowSnapshot(found ?? throw new ToolException("Failed to load snapshot: Can't find snapshot"));
+        }
+        catch (BlockException e)
+        {
+            throw new ToolException($"Failed to load snapshot: {e.Message}");
+        }
     }
 
     private static Qcow2Node Require(Qcow2Node? image) =>
