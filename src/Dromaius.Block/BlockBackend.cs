@@ -526,7 +526,10 @@ public sealed class BlockBackend : IDisposable
                     // Guest memory may change meanwhile: what is stored comes from the image.
                     var copy = new byte[n];
                     node.Read(offset + at, copy);
-                    WriteDetecting(node, offset + at, copy);
+                    if (copy.AsSpan().ContainsAnyExcept((byte)0))
+                        node.Write(offset + at, copy);
+                    else
+                        node.WriteZeroes(offset + at, n, false);
                 }
 
                 at += n;

@@ -123,6 +123,50 @@ public sealed class JobTests : IDisposable
         Check(backend);
     }
 
+    /// <summary>Zeroes that hide what is in the base must go up, and take no room there; what the top image has of a cluster stays.</summary>
+    [Theory]
+    [InlineData("")]
+    [InlineData("extended_l2=on,")]
+    [InlineData("compat=0.10,")]
+    public void StreamedZeroesTakeNoRoom(string options)
+    {
+        const int cluster = 65536;
+        Make("base.qcow2", null);
+        Write("base.qcow2", n => n.Write(0, Filled(Length, 1)));
+        Make("middle.qcow2", "base.qcow2");
+        Write("middle.qcow2", static n =>
+        {
+            n.WriteZeroes(0, Length / 2, false);
+            n.Write(8 * cluster, Filled(cluster, 2));
+        });
+        Make("top.qcow2", "middle.qcow2", options);
+        Write("top.qcow2", static n => n.Write(4096, Filled(4096, 3)));
+        var backend = OnLoop(() => _graph.AddBackend("d0", _graph.Open(_folder["top.qcow2"], new BlockOptions(), OpenFlags.Tool with { ShareWrite = false })));
+        var job = OnLoop(() => _graph.Jobs.Stream("j", "d0", _folder["base.qcow2"]));
+        WaitFor(() => job.Status is JobStatus.Null);
+        Assert.Null(job.Error);
+        Filled(Length, 1).CopyTo(_shadow, 0);
+        _shadow.AsSpan(0, Length / 2).Clear();
+        _shadow.AsSpan(8 * cluster, cluster).Fill(2);
+        _shadow.AsSpan(4096, 4096).Fill(3);
+        Check(backend);
+        if (!options.StartsWith("compat", StringComparison.Ordinal))
+            Assert.True(backend.Node!.AllocatedSize < 1 << 20, $"{backend.Node.AllocatedSize}");
+
+        void Write(string name, Action<BlockNode> change)
+        {
+            using var node = ImageOpener.Open(_folder[name], OpenFlags.Tool);
+            change(node);
+        }
+
+        static byte[] Filled(int length, byte value)
+        {
+            var bytes = new byte[length];
+            bytes.AsSpan().Fill(value);
+            return bytes;
+        }
+    }
+
     [Fact]
     public void CommitOfAMiddleImageShortensTheChain()
     {
@@ -288,9 +332,9 @@ public sealed class JobTests : IDisposable
         return OnLoop(() => _graph.AddBackend("d0", _graph.Open(_folder["top.qcow2"], new BlockOptions(), OpenFlags.Tool with { ShareWrite = false })));
     }
 
-    private void Make(string name, string? backing)
+    private void Make(string name, string? backing, string more = "")
     {
-        var options = backing == null ? new BlockOptions() : BlockOptions.Parse($"backing_file={backing},backing_fmt=qcow2");
+        var options = backing == null ? new BlockOptions() : BlockOptions.Parse($"{more}backing_file={backing},backing_fmt=qcow2");
         ImageFormats.Find("qcow2")!.Create(new CreateRequest(_folder[name], Length, options, OpenFlags.Tool));
     }
 

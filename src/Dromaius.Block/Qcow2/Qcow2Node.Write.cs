@@ -126,7 +126,19 @@ public sealed partial class Qcow2Node
     private void CopyUpCluster(long at)
     {
         var n = (int)Math.Min(_clusterSize, Length - at);
+        if (_backing == null)
+            return;
+        var buffer = new byte[n];
+        _backing.ReadPadded(at, buffer);
+        if (_header.Version >= 3 && _data == null && !buffer.AsSpan().ContainsAnyExcept((byte)0))
+        {
+            // Zeroes take no room.
+            ChangeUnits(at, at + _clusterSize, UnitChange.ZeroUnallocated);
+            return;
+        }
+
         Allocation allocation;
+        var isPartial = false;
         lock (_lock)
         {
             WaitForAllocations(at >> _clusterBits, (at >> _clusterBits) + 1);
@@ -134,6 +146,7 @@ public sealed partial class Qcow2Node
             {
                 if (!_extended || !HasUnallocated(at, n))
                     return;
+                isPartial = true;
             }
 
             allocation = BeginAllocation(at, n);
@@ -141,8 +154,8 @@ public sealed partial class Qcow2Node
 
         try
         {
-            var buffer = new byte[n];
-            ReadInGate(at, buffer);
+            if (isPartial)
+                ReadInGate(at, buffer);
             FillAllocation(allocation, at, buffer);
         }
         catch
@@ -529,6 +542,9 @@ public sealed partial class Qcow2Node
     {
         Zero,
         ZeroAndFree,
+
+        /// <summary>Zero where nothing is said yet.</summary>
+        ZeroUnallocated,
         Discard,
         Forget,
     }

@@ -117,6 +117,16 @@ public sealed partial class Qcow2Node
 
         var zeroBitmap = _extended ? 0xFFFFFFFF00000000 : 0;
         var zeroEntry = _extended ? 0 : ZeroFlag;
+        if (change == UnitChange.ZeroUnallocated)
+        {
+            var nothing = ~(bitmap | (bitmap >> 32)) & uint.MaxValue;
+            if (!_extended && kind == ClusterKind.Unallocated)
+                SetEntry(table, index, ZeroFlag, 0);
+            else if (_extended && kind != ClusterKind.Compressed && nothing != 0)
+                SetEntry(table, index, entry, bitmap | (nothing << 32));
+            return;
+        }
+
         if (change == UnitChange.Zero && hasHost && old.IsExclusive)
         {
             SetEntry(table, index, entry | zeroEntry, zeroBitmap);
