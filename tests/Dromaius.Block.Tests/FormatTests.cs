@@ -145,6 +145,37 @@ public sealed class FormatTests : IDisposable
         Assert.True(status == 0, output);
     }
 
+    /// <summary>The rest of a new block is a hole; what points behind a file that was cut off is found.</summary>
+    [Theory]
+    [InlineData("vdi", false)]
+    [InlineData("vpc", false)]
+    [InlineData("vhdx", true)]
+    [InlineData("vmdk", true)]
+    public void NewBlocksTakeWhatIsWritten(string format, bool findsTruncation)
+    {
+        var path = _folder["sparse." + format];
+        ImageFormats.Find(format)!.Create(new CreateRequest(path, 1L << 30, new BlockOptions(), OpenFlags.Tool));
+        using (var node = ImageOpener.Open(path, OpenFlags.Tool, format))
+        {
+            var before = node.AllocatedSize;
+            for (var at = 0L; at < 8; at++)
+                node.Write((at << 26) + 5000, [1, 2, 3]);
+            node.Flush();
+            Assert.True(node.AllocatedSize - before < 8 * 200_000, $"{node.AllocatedSize - before}");
+            var back = new byte[8192];
+            node.Read(0, back);
+            Assert.Equal(5000, back.AsSpan().IndexOf(stackalloc byte[] { 1, 2, 3 }));
+            Assert.Equal(3, back.Length - back.Count((byte)0));
+        }
+
+        if (!findsTruncation)
+            return;
+        using (var file = new FileStream(path, FileMode.Open))
+            file.SetLength(file.Length - (file.Length / 4));
+        using var cut = ImageOpener.Open(path, OpenFlags.Tool with { ReadOnly = true }, format);
+        Assert.InRange(((ICheckable)cut).Check(Qcow2.Qcow2Repair.None).Corruptions, 1, 8);
+    }
+
     private static byte[] Sample(int seed)
     {
         var data = new byte[Length];

@@ -141,6 +141,41 @@ public sealed partial class ImageToolTests
         img create -q -f raw half.raw 512k
         img compare -f raw b.raw half.raw
         io -f raw -c 'alloc 256k 1M' half.raw
+        img create -q -f vdi c.vdi 64M
+        io -f vdi -c 'write -q -P 1 5M 4k' -c 'write -q -P 2 30M 100k' -c 'write -q -P 3 1M 64k' c.vdi
+        img check -f vdi c.vdi
+        img check --output=json -f vdi c.vdi
+        img check -q -f vdi c.vdi
+        img check -r all -f vdi c.vdi
+        img map --output=json -f vdi c.vdi
+        img create -q -f vmdk c.vmdk 64M
+        io -f vmdk -c 'write -q -P 1 5M 4k' -c 'write -q -P 2 30M 100k' -c 'write -q -P 3 1M 64k' c.vmdk
+        img check -f vmdk c.vmdk
+        img check --output=json -f vmdk c.vmdk
+        img check -q -f vmdk c.vmdk
+        img check -r all -f vmdk c.vmdk
+        img create -q -f vhdx c.vhdx 64M
+        io -f vhdx -c 'write -q -P 1 5M 4k' -c 'write -q -P 2 30M 100k' -c 'write -q -P 3 1M 64k' c.vhdx
+        img check -f vhdx c.vhdx
+        img check --output=json -f vhdx c.vhdx
+        img check -q -f vhdx c.vhdx
+        img create -q -f vpc c.vpc 64M
+        io -f vpc -c 'write -q -P 1 5M 4k' -c 'write -q -P 2 30M 100k' -c 'write -q -P 3 1M 64k' c.vpc
+        img check -f vpc c.vpc
+        img check --output=json -f vpc c.vpc
+        img check -q -f vpc c.vpc
+        img map --output=json -f vpc c.vpc
+        img create -q -f qed c.qed 64M
+        io -f qed -c 'write -q -P 2 30M 100k' c.qed
+        img check -f qed c.qed
+        img check --output=json -f qed c.qed
+        img check -q -f qed c.qed
+        img create -q -f parallels c.parallels 64M
+        io -f parallels -c 'write -q -P 1 5M 4k' -c 'write -q -P 2 30M 100k' -c 'write -q -P 3 1M 64k' c.parallels
+        img check -f parallels c.parallels
+        img check --output=json -f parallels c.parallels
+        img check -q -f parallels c.parallels
+        img info --output=json -f parallels c.parallels
         """;
 
     [Fact]

@@ -9,6 +9,9 @@ public abstract class MappedNode : BlockNode
     /// <summary>Answers of <see cref="Lookup"/> that are no place.</summary>
     protected const long Unallocated = -1, Zero = -2;
 
+    /// <summary>A new block of more bytes than this is a hole in the host's file but for what is written.</summary>
+    private const int MaxWhole = 65536;
+
     /// <summary>Blocks looked at for one answer.</summary>
     private const int MaxRun = 65536;
 
@@ -31,6 +34,9 @@ public abstract class MappedNode : BlockNode
 
     /// <summary>Bytes of a block.</summary>
     protected abstract int BlockSize { get; }
+
+    /// <summary>What is not stored may come from a backing file; where there can be none, it is zero by the format's word.</summary>
+    protected virtual bool MayHaveBacking => true;
 
     /// <summary>Held while the table is read or changed.</summary>
     protected Lock TableLock => _lock;
@@ -99,8 +105,7 @@ public abstract class MappedNode : BlockNode
         var (host, n) = Find(offset, Math.Min(length, Length - offset));
         return host switch
         {
-            // Without a backing file, what is not stored is zero by the image's own word.
-            Unallocated => new BlockStatus(n, false, false),
+            Unallocated => new BlockStatus(n, !MayHaveBacking, !MayHaveBacking),
             Zero => new BlockStatus(n, true, true),
             _ => new BlockStatus(n, true, false, host),
         };
@@ -167,12 +172,25 @@ public abstract class MappedNode : BlockNode
     {
         var block = offset / BlockSize;
         var start = block * BlockSize;
-        var whole = new byte[BlockSize];
-        if (from.Length < BlockSize && state == Unallocated && _backing is { } backing)
-            backing.ReadPadded(start, whole);
-        from.CopyTo(whole.AsSpan((int)(offset - start)));
-        var host = Allocate(block);
-        _file.Write(host, whole);
+        var within = (int)(offset - start);
+        var backing = state == Unallocated ? _backing : null;
+        long host;
+        if (backing == null && BlockSize > MaxWhole && from.Length < BlockSize)
+        {
+            host = Allocate(block);
+            _file.WriteZeroes(host, BlockSize, mayUnmap: true);
+            _file.Write(host + within, from);
+        }
+        else
+        {
+            var whole = new byte[BlockSize];
+            if (from.Length < BlockSize)
+                backing?.ReadPadded(start, whole);
+            from.CopyTo(whole.AsSpan(within));
+            host = Allocate(block);
+            _file.Write(host, whole);
+        }
+
         Link(block, host);
     }
 

@@ -116,7 +116,7 @@ public sealed class QedNode : MappedNode, ICheckable, IBackingChange
 
     public CheckResult Check(Qcow2Repair repair)
     {
-        var result = new CheckResult { TotalClusters = (_length + _clusterSize - 1) / _clusterSize, ImageEndOffset = File.Length };
+        var result = new CheckResult { TotalClusters = (_length + _clusterSize - 1) / _clusterSize };
         var used = new HashSet<long>();
         for (var i = 0L; i < U32(12); i++)
             _ = used.Add(i);
@@ -134,11 +134,15 @@ public sealed class QedNode : MappedNode, ICheckable, IBackingChange
             // A table that was seen before is not looked at again: there is only so much in a file.
             if (!CheckRun(used, result, (long)entry))
                 continue;
+            var last = 0UL;
             foreach (var data in ReadTable((long)entry))
             {
                 if (data is 0 or 1)
                     continue;
                 result.AllocatedClusters++;
+                if (last != 0 && data != last + (ulong)_clusterSize)
+                    result.FragmentedClusters++;
+                last = data;
                 if (!IsPlace(data) || !used.Add((long)data / _clusterSize))
                     result.Corruptions++;
             }

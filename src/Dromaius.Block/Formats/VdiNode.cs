@@ -55,13 +55,15 @@ public sealed class VdiNode : MappedNode, ICheckable
     public override long Length => _length;
     public override int ClusterSize => _blockSize;
     protected override int BlockSize => _blockSize;
+    protected override bool MayHaveBacking => false;
 
     public CheckResult Check(Qcow2Repair repair)
     {
         if (repair != Qcow2Repair.None)
             throw new BlockException(BlockError.NotSupported);
-        var result = new CheckResult { TotalClusters = _map.Length };
+        var result = new CheckResult();
         var seen = new HashSet<uint>();
+        var allocated = 0u;
         for (var i = 0; i < _map.Length; i++)
         {
             var entry = _map[i];
@@ -74,7 +76,7 @@ public sealed class VdiNode : MappedNode, ICheckable
                 continue;
             }
 
-            result.AllocatedClusters++;
+            allocated++;
             if (!seen.Add(entry))
             {
                 result.Say($"ERROR: block index {entry} also used by {entry}");
@@ -82,9 +84,9 @@ public sealed class VdiNode : MappedNode, ICheckable
             }
         }
 
-        if (result.AllocatedClusters != _allocated)
+        if (allocated != _allocated)
         {
-            result.Say($"ERROR: allocated blocks mismatch, is {result.AllocatedClusters}, should be {_allocated}");
+            result.Say($"ERROR: allocated blocks mismatch, is {allocated}, should be {_allocated}");
             result.Corruptions++;
         }
 

@@ -1,10 +1,11 @@
 using System.Buffers.Binary;
 using System.Numerics;
+using Dromaius.Block.Qcow2;
 
 namespace Dromaius.Block.Formats;
 
 /// <summary>Hyper-V virtual hard disk, version 2. Source: Microsoft's [MS-VHDX], version 6.</summary>
-public sealed class VhdxNode : MappedNode
+public sealed class VhdxNode : MappedNode, ICheckable
 {
     internal const int HeaderSize = 4096, TableSize = 65536, MetadataItems = 65536;
     internal const long FirstHeader = 64 << 10, SecondHeader = 128 << 10, FirstRegions = 192 << 10, SecondRegions = 256 << 10;
@@ -65,6 +66,7 @@ public sealed class VhdxNode : MappedNode
     public override long Length => _length;
     public override int ClusterSize => _blockSize;
     protected override int BlockSize => _blockSize;
+    protected override bool MayHaveBacking => false;
 
     internal static uint Checksum(ReadOnlySpan<byte> data, int fieldAt)
     {
@@ -72,6 +74,26 @@ public sealed class VhdxNode : MappedNode
         for (var i = 0; i < data.Length; i++)
             crc = BitOperations.Crc32C(crc, i >= fieldAt && i < fieldAt + 4 ? (byte)0 : data[i]);
         return ~crc;
+    }
+
+    /// <summary>Blocks that are not in the file. The log was replayed when the image was opened.</summary>
+    public CheckResult Check(Qcow2Repair repair)
+    {
+        var result = new CheckResult();
+        for (var i = 0; i < _bat.Length; i++)
+        {
+            // Every so many entries is one for the bitmap of a differencing disk.
+            var isBitmap = (i + 1) % (_chunkRatio + 1) == 0;
+            if (isBitmap || (_bat[i] & StateMask) != StateFull)
+                continue;
+            var offset = _bat[i] & OffsetMask;
+            if (offset != 0 && offset <= (ulong)Math.Max(0, File.Length - _blockSize))
+                continue;
+            result.Say($"ERROR: VHDX BAT entry {i}: the block at {offset} is not in the file");
+            result.Corruptions++;
+        }
+
+        return result;
     }
 
     protected override long Lookup(long block)

@@ -86,6 +86,7 @@ public sealed class VpcNode : MappedNode
     public override long Length => _length;
     public override int ClusterSize => _isFixed ? 0 : _blockSize;
     protected override int BlockSize => _blockSize;
+    protected override bool MayHaveBacking => false;
 
     internal static bool IsFooter(ReadOnlySpan<byte> data) => data.Length >= 8 && data[..8].SequenceEqual("conectix"u8);
 

@@ -1,5 +1,6 @@
 using System.Globalization;
 using System.Text;
+using Dromaius.Block.Formats;
 using Dromaius.Block.Qcow2;
 
 namespace Dromaius.Block.Graph;
@@ -14,7 +15,9 @@ public sealed record ImageInfo
     /// <summary>Bytes of host storage, or -1.</summary>
     public long ActualSize { get; init; }
     public int ClusterSize { get; init; }
-    public bool DirtyFlag { get; init; }
+
+    /// <summary>It was not closed as it should be; null for drivers that never tell.</summary>
+    public bool? DirtyFlag { get; init; }
     public string? BackingFile { get; init; }
     public string? FullBackingFile { get; init; }
     public string? BackingFormat { get; init; }
@@ -32,7 +35,7 @@ public sealed record ImageInfo
             VirtualSize = node.Length,
             ActualSize = node.AllocatedSize,
             ClusterSize = node.ClusterSize,
-            DirtyFlag = qcow?.IsDirty ?? false,
+            DirtyFlag = node is ParallelsNode or DmgNode or CloopNode ? null : qcow?.IsDirty ?? false,
             BackingFile = backing,
             FullBackingFile = backing == null ? null : ImageOpener.Combine(node.FileName, backing),
             BackingFormat = format,
@@ -67,7 +70,7 @@ public sealed record ImageInfo
         text.Append(CultureInfo.InvariantCulture, $"disk size: {(ActualSize < 0 ? "unavailable" : Units.Short(ActualSize))}\n");
         if (ClusterSize > 0)
             text.Append(CultureInfo.InvariantCulture, $"cluster_size: {ClusterSize}\n");
-        if (DirtyFlag)
+        if (DirtyFlag == true)
             text.Append("cleanly shut down: no\n");
         if (BackingFile != null)
         {

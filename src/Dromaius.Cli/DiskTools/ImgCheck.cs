@@ -30,13 +30,7 @@ internal static class ImgCheck
         var name = options.Rest[0];
         using var node = ImgTool.Open(name, options.Value("f"), flags, options.Has("image-opts"));
         if (node is not ICheckable checkable)
-        {
-            if (json)
-                Host.Complain($"This image format does not support checks");
-            else if (!options.Has("q"))
-                Host.Complain("This image format does not support checks");
-            return NotSupported;
-        }
+            return Unable();
 
         CheckResult result;
         try
@@ -58,6 +52,10 @@ internal static class ImgCheck
                 (result.CorruptionsFixed, result.LeaksFixed) = (corruptions, leaks);
             }
         }
+        catch (BlockException e) when (e.Error == BlockError.NotSupported)
+        {
+            return Unable();
+        }
         catch (BlockException e)
         {
             throw new ToolException($"Check failed: {e.Message}");
@@ -73,6 +71,12 @@ internal static class ImgCheck
         if (result.Leaks > 0)
             return Leaking;
         return result.CheckErrors > 0 ? Failed : 0;
+
+        static int Unable()
+        {
+            Host.Complain("This image format does not support checks");
+            return NotSupported;
+        }
     }
 
     private static void PrintLines(CheckResult result)
@@ -141,12 +145,13 @@ internal static class ImgCheck
         AddIf("compressed-clusters", result.CompressedClusters);
         AddIf("total-clusters", result.TotalClusters);
         AddIf("corruptions-fixed", result.CorruptionsFixed);
-        AddIf("fragmented-clusters", result.FragmentedClusters);
         AddIf("leaks", result.Leaks);
         tree.Add("check-errors", result.CheckErrors);
         AddIf("leaks-fixed", result.LeaksFixed);
         AddIf("corruptions", result.Corruptions);
         AddIf("allocated-clusters", result.AllocatedClusters);
-        return tree.Add("filename", name).Add("format", format);
+        tree.Add("filename", name).Add("format", format);
+        AddIf("fragmented-clusters", result.FragmentedClusters);
+        return tree;
     }
 }

@@ -1,11 +1,12 @@
 using System.Text;
 using Dromaius.Block.Graph;
+using Dromaius.Block.Qcow2;
 using Dromaius.Block.Raw;
 
 namespace Dromaius.Block.Formats.Vmdk;
 
 /// <summary>A VMware disk: extents one behind the other, as its descriptor says.</summary>
-public sealed class VmdkNode : BlockNode, IBackingChange
+public sealed class VmdkNode : BlockNode, IBackingChange, ICheckable
 {
     private sealed record Extent(long Start, long Length, BlockNode? Node, string Type);
 
@@ -56,6 +57,17 @@ public sealed class VmdkNode : BlockNode, IBackingChange
     }
 
     public override string Driver => "vmdk";
+
+    public CheckResult Check(Qcow2Repair repair)
+    {
+        if (repair != Qcow2Repair.None)
+            throw new BlockException(BlockError.NotSupported);
+        var result = new CheckResult();
+        foreach (var extent in _extents)
+            (extent.Node as VmdkSparseExtent)?.Check(result);
+        return result;
+    }
+
     public override long Length { get; }
     public override bool IsReadOnly => _readOnly;
     public override BlockNode File => _file;

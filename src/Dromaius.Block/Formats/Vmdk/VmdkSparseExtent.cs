@@ -1,5 +1,6 @@
 using System.Buffers.Binary;
 using System.IO.Compression;
+using Dromaius.Block.Qcow2;
 
 namespace Dromaius.Block.Formats.Vmdk;
 
@@ -68,6 +69,35 @@ internal sealed class VmdkSparseExtent : MappedNode
     public long DescriptorSize { get; }
     public override bool CanCompress => IsCompressed;
     protected override int BlockSize => _grain;
+
+    /// <summary>Notes tables and grains that are not in the file.</summary>
+    public void Check(CheckResult result)
+    {
+        // A table that was seen before is not looked at again: there is only so much in a file.
+        var seen = new HashSet<uint>();
+        for (var i = 0; i < _directory.Length; i++)
+        {
+            if (_directory[i] is var place && (place == 0 || !seen.Add(place)))
+                continue;
+            if (IsOutside(place, $"grain table {i}", result))
+                continue;
+            var table = ReadTable(File, place, _entries);
+            for (var k = 0; k < table.Length; k++)
+            {
+                if (table[k] != 0 && (table[k] != 1 || !_zeroGrains))
+                    _ = IsOutside(table[k], $"grain {((long)i * _entries) + k}", result);
+            }
+        }
+    }
+
+    private bool IsOutside(uint sector, string what, CheckResult result)
+    {
+        if ((long)sector * SectorSize < File.Length)
+            return false;
+        result.Say($"ERROR: {what} is at {(long)sector * SectorSize}, after the end of the file");
+        result.Corruptions++;
+        return true;
+    }
 
     protected override void WriteCore(long offset, ReadOnlySpan<byte> from)
     {
