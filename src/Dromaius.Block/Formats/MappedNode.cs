@@ -174,23 +174,20 @@ public abstract class MappedNode : BlockNode
         var start = block * BlockSize;
         var within = (int)(offset - start);
         var backing = state == Unallocated ? _backing : null;
-        long host;
-        if (backing == null && BlockSize > MaxWhole && from.Length < BlockSize)
-        {
-            host = Allocate(block);
-            _file.WriteZeroes(host, BlockSize, mayUnmap: true);
-            _file.Write(host + within, from);
-        }
-        else
+        var isHole = from.Length < BlockSize && backing == null && BlockSize > MaxWhole;
+        if (!isHole && from.Length < BlockSize)
         {
             var whole = new byte[BlockSize];
-            if (from.Length < BlockSize)
-                backing?.ReadPadded(start, whole);
+            backing?.ReadPadded(start, whole);
             from.CopyTo(whole.AsSpan(within));
-            host = Allocate(block);
-            _file.Write(host, whole);
+            from = whole;
+            within = 0;
         }
 
+        var host = Allocate(block);
+        if (isHole)
+            _file.WriteZeroes(host, BlockSize, mayUnmap: true);
+        _file.Write(host + within, from);
         Link(block, host);
     }
 

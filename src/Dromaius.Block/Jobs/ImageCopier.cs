@@ -9,6 +9,7 @@ namespace Dromaius.Block.Jobs;
 public sealed class ImageCopier(IReadOnlyList<BlockNode> sources, BlockNode target)
 {
     private const int ChunkSize = 2 << 20;
+    private const int LargeCluster = 65536;
     private readonly object _lock = new();
     private readonly long _total = sources.Sum(static s => s.Length);
     private int _source;
@@ -273,7 +274,8 @@ public sealed class ImageCopier(IReadOnlyList<BlockNode> sources, BlockNode targ
             return;
         }
 
-        var unit = Math.Max(MinSparse, target.ClusterSize);
+        // Small clusters are written whole; large ones have holes.
+        var unit = target.ClusterSize <= LargeCluster ? Math.Max(MinSparse, target.ClusterSize) : MinSparse;
         var start = 0;
         while (start < data.Length)
         {
