@@ -5,6 +5,7 @@ public sealed class NullNode(string driver, long length, bool readZeroes) : Bloc
 {
     public override string Driver => driver;
     public override long Length => length;
+    public override bool IsReadOnly => OpenedReadOnly;
     public override string FileName => driver + "://";
     public override long AllocatedSize => 0;
     public override bool ZeroesFast => true;
@@ -16,9 +17,19 @@ public sealed class NullNode(string driver, long length, bool readZeroes) : Bloc
             into.Clear();
     }
 
-    protected override void WriteCore(long offset, ReadOnlySpan<byte> from) => CheckRange(offset, from.Length);
+    public override void Reopen(bool readOnly) => OpenedReadOnly = readOnly;
 
-    protected override void WriteZeroesCore(long offset, long length, bool mayUnmap) => CheckRange(offset, length);
+    protected override void WriteCore(long offset, ReadOnlySpan<byte> from)
+    {
+        CheckWritable();
+        CheckRange(offset, from.Length);
+    }
+
+    protected override void WriteZeroesCore(long offset, long length, bool mayUnmap)
+    {
+        CheckWritable();
+        CheckRange(offset, length);
+    }
 
     public override void Flush()
     {

@@ -45,8 +45,8 @@ public interface IMachineControl
     /// <summary>Makes character devices; null for a machine that takes none.</summary>
     CharBackendFactory? ChardevFactory => null;
 
-    /// <summary>Runs a command of the disk exerciser on an image; what it prints goes to standard output.</summary>
-    void ExerciseImage(BlockNode image, string command) => throw new UserErrorException("images cannot be exercised");
+    /// <summary>Runs a command of the disk exerciser on an image; what it prints goes to standard output, and what it found wrong is given.</summary>
+    string ExerciseImage(BlockNode image, string command) => throw new UserErrorException("images cannot be exercised");
 
     /// <summary>Sets the devices that firmware boots from after the next reset; false for a machine without such a list.</summary>
     bool TrySetBootOrder(string order) => false;

@@ -26,6 +26,18 @@ public sealed class PermissionTests : IDisposable
     }
 
     [Fact]
+    public void AReadOnlyDiskThatForgetsTakesNothing()
+    {
+        var node = _graph.AddNode(BlockOptions.Parse("driver=null-co,node-name=z,read-only=on"));
+        Assert.True(node.IsReadOnly);
+        Assert.Equal(BlockError.ReadOnly, Assert.Throws<BlockException>(() => node.Write(0, new byte[512])).Error);
+        // Two devices may read it.
+        for (var i = 0; i < 2; i++)
+            _graph.AddBackend($"z{i}", node.Retain()).Claim(shareWrite: false, isResizable: true);
+        _graph.ApplyPermissions();
+    }
+
+    [Fact]
     public void ARawFileIsFreeUntilADeviceUsesIt()
     {
         var drive = Drive(_graph, "a", "a.raw");

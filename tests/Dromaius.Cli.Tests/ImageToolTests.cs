@@ -119,6 +119,18 @@ public sealed partial class ImageToolTests
         img measure -O qcow2 -o compat=0.10 marked.q
         img resize --shrink marked.q 1M
         img check marked.q
+        img create -q -f qcow2 -o data_file=d1 apart.q 1M
+        img create -q -f raw d2 1M
+        img amend -o data_file=d2 apart.q
+        img info apart.q
+        img amend -o data_file=d2 narrow.q
+        img amend -o data_file_raw=on apart.q
+        io -c 'write -q -P 9 0 64k' apart.q
+        io -f raw -c 'read -q -P 9 0 64k' d2
+        img amend -o data_file= apart.q
+        io -c 'read 0 1k' apart.q
+        io --image-opts driver=qcow2,file.filename=apart.q,data-file.driver=file,data-file.filename=d2 -c 'read -q -P 9 0 64k'
+        io --image-opts driver=qcow2,file.filename=narrow.q,data-file.driver=file,data-file.filename=d2 -c 'read -q 0 64k'
         img rebase -u -b nowhere narrow.q
         img rebase -u -b b.raw half.q
         img create -q -f qcow2 bare.q 512k

@@ -335,10 +335,10 @@ public sealed class BlockGraph : IDisposable
             throw new BlockException(BlockError.NoEntry, $"Failed to find node with node-name='{name}'");
         if (!_userNodes.Contains(name))
             throw new BlockException(BlockError.Invalid, $"Node {name} is not owned by the monitor");
+        if (_nodes.Values.FirstOrDefault(n => n.Backing == node && !n.IsDisposed && n is not JobFilterNode) is { } overlay)
+            throw new BlockException(BlockError.Busy, $"Node '{name}' is busy: node is used as backing hd of '{overlay.NodeName}'");
         if (Jobs.All.FirstOrDefault(j => j.Device == name) is { } job)
             throw new BlockException(BlockError.Busy, $"Node '{name}' is busy: block device is in use by block job: {job.Type}");
-        if (_nodes.Values.FirstOrDefault(n => n.Backing == node && !n.IsDisposed) is { } overlay)
-            throw new BlockException(BlockError.Busy, $"Node '{name}' is busy: node is used as backing hd of '{overlay.NodeName}'");
         if (IsUsed(node))
             throw new BlockException(BlockError.Busy, $"Node {name} is in use");
         _ = _userNodes.Remove(name);

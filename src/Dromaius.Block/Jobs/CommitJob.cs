@@ -5,7 +5,7 @@ namespace Dromaius.Block.Jobs;
 /// <summary><c>block-commit</c> of images below the active one.</summary>
 internal sealed class CommitJob : BlockJob
 {
-    private const int Piece = 1 << 20;
+    private const int Piece = 512 << 10;
     private readonly BlockNode _active, _overlay, _top, _base;
     private readonly string? _backingFile;
 

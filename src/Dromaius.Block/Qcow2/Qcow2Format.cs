@@ -44,6 +44,8 @@ public sealed class Qcow2Format : ImageFormat
         if (entry is { } e && (e < 512 || e > header.ClusterSize || (e & (e - 1)) != 0))
             throw new BlockException(BlockError.Invalid, $"L2 cache entry size must be a power of two between 512 and the cluster size ({header.ClusterSize})");
         BlockNode? data = null;
+        if (!header.HasExternalData && (options.Has("data-file") || options.HasBelow("data-file")))
+            throw new BlockException(BlockError.Invalid, "'data-file' can only be set for images with an external data file");
         if (header.HasExternalData)
             data = OpenDataFile(file, header, options, flags);
         try

@@ -76,6 +76,26 @@ public sealed partial class Qcow2Node
         }
     }
 
+    /// <summary>Writes another name of the external data file into the header; null for none, which users must give then.</summary>
+    public void ChangeDataFile(string? name)
+    {
+        CheckWritable();
+        lock (_lock)
+        {
+            var old = _header.DataFile;
+            _header.DataFile = name;
+            try
+            {
+                WriteHeader();
+            }
+            catch (BlockException)
+            {
+                _header.DataFile = old;
+                throw;
+            }
+        }
+    }
+
     /// <summary>Makes everything come from the backing file, after its contents were committed there.</summary>
     public void MakeEmpty() => ForgetClusters(0, Length);
 

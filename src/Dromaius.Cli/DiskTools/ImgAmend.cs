@@ -57,8 +57,15 @@ internal static class ImgAmend
         };
         if (changes.TakeSize("refcount_bits") is { } bits && bits != image.RefcountBits)
             throw new ToolException("Changing the refcount width is not supported");
-        if (changes.Has("data_file") || changes.Has("data_file_raw"))
-            throw new ToolException("Changing the data file is not supported");
+        if (changes.TakeBool("data_file_raw") == true && !image.DataFileRaw)
+            throw new ToolException("data-file-raw cannot be set on existing images");
+        if (changes.Take("data_file") is { } data)
+        {
+            if (image.DataFile == null)
+                throw new ToolException("data-file can only be set for images that use an external data file");
+            image.ChangeDataFile(data.Length == 0 ? null : data);
+        }
+
         var lazy = changes.TakeBool("lazy_refcounts") ?? (version >= 3 && image.LazyRefcounts);
         if (version != image.Version || lazy != image.LazyRefcounts)
             image.ChangeFeatures(version, lazy);

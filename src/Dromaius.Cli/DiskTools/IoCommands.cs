@@ -208,7 +208,7 @@ internal static class IoCommands
             throw new ToolException(Find("open")!.Usage);
         if (ImgTool.ForceShareConflicts(extra, options.Has("U")))
         {
-            Host.Complain("-U conflicts with image options");
+            session.Complain("-U conflicts with image options");
             return false;
         }
 
@@ -227,7 +227,7 @@ internal static class IoCommands
         }
         catch (BlockException e)
         {
-            Host.Complain($"can't open{(options.Rest.Count > 0 ? $" device {options.Rest[0]}" : "")}: {ImgTool.Explain(e)}");
+            session.Complain($"can't open{(options.Rest.Count > 0 ? $" device {options.Rest[0]}" : "")}: {ImgTool.Explain(e)}");
             return false;
         }
     }
@@ -267,7 +267,7 @@ internal static class IoCommands
         }
         catch (BlockException e)
         {
-            Host.Complain(ImgTool.Explain(e));
+            session.Complain(ImgTool.Explain(e));
             return false;
         }
     }

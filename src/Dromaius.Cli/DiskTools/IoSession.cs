@@ -28,6 +28,9 @@ internal sealed class IoSession(IoOpenSettings defaults)
     public BlockNode? Node { get; private set; }
     public bool WriteThrough { get; private set; }
 
+    /// <summary>Tells what a command found wrong.</summary>
+    public Action<string> Complain { get; init; } = Host.Complain;
+
     /// <summary><c>quit</c> was given.</summary>
     public bool Ended { get; set; }
 
@@ -148,12 +151,14 @@ internal sealed class IoSession(IoOpenSettings defaults)
         _ = _pending.RemoveAll(static t => !t.IsAlive);
     }
 
-    /// <summary>Runs a command line on an image that others use, which stays open.</summary>
-    public static void Execute(BlockNode image, string line)
+    /// <summary>Runs a command line on an image that others use, which stays open; what it found wrong, line by line.</summary>
+    public static string Execute(BlockNode image, string line)
     {
-        var session = new IoSession(new IoOpenSettings()) { Node = image, _isBorrowed = true };
+        var complaints = new System.Text.StringBuilder();
+        var session = new IoSession(new IoOpenSettings()) { Node = image, _isBorrowed = true, Complain = text => complaints.Append(text).Append('\n') };
         _ = session.Execute(line);
         session.WaitForAll();
+        return complaints.ToString();
     }
 
     /// <summary>Runs one command line; false if it failed.</summary>

@@ -100,7 +100,7 @@ internal static class IoTransfers
         if (session.Node!.IsReadOnly)
         {
             // What needs the permission to write cannot be had later.
-            Host.Complain("Block node is read-only");
+            session.Complain("Block node is read-only");
             return false;
         }
 
@@ -113,7 +113,7 @@ internal static class IoTransfers
         var (offset, lengths) = Range(options, true);
         if (session.Node!.IsReadOnly)
         {
-            Host.Complain("Block node is read-only");
+            session.Complain("Block node is read-only");
             return false;
         }
 

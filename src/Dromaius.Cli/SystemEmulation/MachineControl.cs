@@ -106,7 +106,7 @@ internal sealed class MachineControl(Machine machine, string target, IReadOnlyDi
 
     public CharBackendFactory? ChardevFactory { get; init; }
 
-    public void ExerciseImage(BlockNode image, string command) => DiskTools.IoSession.Execute(image, command);
+    public string ExerciseImage(BlockNode image, string command) => DiskTools.IoSession.Execute(image, command);
 
     public bool TrySetBootOrder(string order) => machine.TrySetBootOrder(order);
 

@@ -34,8 +34,7 @@ internal sealed class HmpJobs
             var name = a.Text("device");
             var image = (a.Has("qdev") ? BlockCommands.FindBackend(_machine, name).Node : _machine.Blocks?.FindNode(name))
                 ?? throw QmpErrorException.Generic($"Cannot find device='' nor node-name='{name}'");
-            _machine.ExerciseImage(image, a.Text("command"));
-            return "";
+            return _machine.ExerciseImage(image, a.Text("command"));
         }),
         new("snapshot_blkdev_internal", "", "device:B,name:s", "device name",
             "take an internal snapshot of device.\n\t\t\tThe format of the image used by device must\n\t\t\tsupport it, such as qcow2.\n\t\t\t",
