@@ -1,6 +1,7 @@
 using System.Globalization;
 using Dromaius.Block;
 using Dromaius.Block.Graph;
+using Dromaius.Block.Host;
 using Dromaius.Block.Jobs;
 using Dromaius.Core.Devices;
 
@@ -34,9 +35,9 @@ internal static class ImgConvert
             throw new ToolException("Format driver does not support bitmaps");
         if (options.Rest.Count < 2)
             throw new ToolException("Must specify image file name");
-        var workers = options.Value("m") is { } m
-            ? int.TryParse(m, out var w) && w is >= 1 and <= 16 ? w : throw new ToolException("Invalid number of coroutines. Allowed number of coroutines is between 1 and 16")
-            : 8;
+        int? workers = options.Value("m") is not { } m ? null
+            : int.TryParse(m, out var w) && w is >= 1 and <= 16 ? w
+            : throw new ToolException("Invalid number of coroutines. Allowed number of coroutines is between 1 and 16");
         var sparse = 4096;
         if (options.Value("S") is { } text)
         {
@@ -50,7 +51,21 @@ internal static class ImgConvert
         return Convert(options, create, format, workers, sparse, rate);
     }
 
-    private static int Convert(GetOpt options, BlockOptions create, string format, int workers, int sparse, long rate)
+    /// <summary>What the host's cache takes is bound by its processors; for disks and networks more is on its way at once.</summary>
+    private static int UsualWorkers(BlockNode source, BlockNode target)
+    {
+        const int most = 8;
+        return IsCached(source) && IsCached(target) ? Math.Clamp(Environment.ProcessorCount, 2, most) : most;
+
+        static bool IsCached(BlockNode node)
+        {
+            while (node.File is { } file)
+                node = file;
+            return node is HostFileNode { IsDirect: false };
+        }
+    }
+
+    private static int Convert(GetOpt options, BlockOptions create, string format, int? workers, int sparse, long rate)
     {
         var output = options.Rest[^1];
         var sourceFlags = ImgTool.Cache(OpenFlags.Tool with { ReadOnly = true, ForceShare = options.Has("U") }, options.Value("T") ?? "writeback", "source cache");
@@ -91,7 +106,7 @@ internal static class ImgConvert
                 TargetIsZero = (!skipCreate && !backing) || options.Has("target-is-zero"),
                 Compress = compress,
                 MinSparse = sparse,
-                Workers = workers,
+                Workers = workers ?? UsualWorkers(source, node),
                 OutOfOrder = options.Has("W") || node.Driver == "raw",
                 RateLimit = rate,
                 Salvage = options.Has("salvage") ? (at, e) => Host.Complain($"warning: error while reading offset {at}: {e.Message}") : null,

@@ -53,8 +53,8 @@ public sealed partial class Fdc82078
         }
 
         var format = kind == TransferKind.Format;
-        // Implied seek, when configured.
-        if (!format && (_config & 0x40) != 0)
+        // A real controller goes to the track by itself only with implied seek; drivers that know emulators alone rely on it.
+        if (!format && !drive.IsAt(_command[2]))
             drive.Seek(_command[2]);
         if ((_dsr & 3) != (byte)drive.Format.Rate)
         {
@@ -77,7 +77,7 @@ public sealed partial class Fdc82078
         {
             _eot = _command[6];
             var sector = (_command[0] & 0x1F) == 0x02 ? 1 : _command[4];
-            _offset = drive.IsAt(_command[2]) ? drive.Offset(_command[2], _command[3], sector) : -1;
+            _offset = drive.Offset(_command[2], _command[3], sector);
             // Sectors up to the last one, and those of the other side too for multi-track.
             var sectors = Math.Max(_eot - sector + 1, 1);
             if ((_command[0] & 0x80) != 0 && _command[3] == 0)

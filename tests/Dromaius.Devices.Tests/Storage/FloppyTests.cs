@@ -148,10 +148,15 @@ public sealed class FloppyTests : IDisposable
             Assert.Equal(disk.AsSpan(3 * TrackSize, TrackSize).ToArray(), _bench.Ram.Span(0x20000, TrackSize).ToArray());
         }
 
-        // Track 6 is under the heads too, and track 5 is not.
-        Dma(0x20000, TrackSize, 0x44);
-        Assert.Equal([1, 0, 0, 7, 0, 1, 2], Command(7, 0xE6, 1, 6, 0, 1, 2, 9, 0x2A, 0xFF));
-        Assert.Equal(0x41, Command(7, 0xE6, 1, 5, 0, 1, 2, 9, 0x2A, 0xFF)[0]);
+        // Track 6 is under the heads too; to track 5 they move.
+        foreach (var track in (ReadOnlySpan<byte>)[6, 5])
+        {
+            Dma(0x20000, TrackSize, 0x44);
+            Assert.Equal([1, 0, 0, (byte)(track + 1), 0, 1, 2], Command(7, 0xE6, 1, track, 0, 1, 2, 9, 0x2A, 0xFF));
+            Assert.Equal(disk.AsSpan(track * TrackSize, TrackSize).ToArray(), _bench.Ram.Span(0x20000, TrackSize).ToArray());
+        }
+
+        Assert.Equal(0x41, Command(7, 0xE6, 1, 40, 0, 1, 2, 9, 0x2A, 0xFF)[0]);
         foreach (var (step, track) in (ReadOnlySpan<(byte, byte)>)[(78, 39), (20, 10), (12, 12)])
         {
             SeekSecond(step);
