@@ -113,6 +113,30 @@ public sealed class DeviceTests : IDisposable
         guest.ExpectExit(0, BootSeconds);
     }
 
+    /// <summary>Linux's text console draws the same on both adapters of the ISA bus.</summary>
+    [Fact]
+    public void TextOnIsaAdapters()
+    {
+        var pictures = new List<byte[]>();
+        foreach (var adapter in (ReadOnlySpan<string>)["isa-vga", "isa-cirrus-vga"])
+        {
+            using var guest = LinuxTests.Boot("session=run run=\"dmesg -n 1; printf '\\033[2J\\033[H\\033[31mwhat is written' > /dev/tty0; echo drawn $((6*7)); read -r _\" "
+                + "vt.global_cursor_default=0", "-vga", "none", "-device", adapter, "-qmp", $"unix:{Socket},server=on,wait=off");
+            guest.WaitFor("drawn 42", BootSeconds);
+            using var monitor = new Qmp(Socket);
+            var picture = Path.Combine(_folder, adapter);
+            monitor.Ask("screendump", $"\"filename\":\"{picture}\"");
+            pictures.Add(File.ReadAllBytes(picture));
+            guest.Send("\n");
+            guest.ExpectExit(0, BootSeconds);
+        }
+
+        Assert.StartsWith("P6\n720 400\n255\n", System.Text.Encoding.Latin1.GetString(pictures[0]));
+        // Red ink.
+        Assert.Contains(pictures[0].Skip(15), static b => b > 0x80);
+        Assert.Equal(pictures[0], pictures[1]);
+    }
+
     /// <summary>Text on a VGA of the ISA bus, keys and the mouse, the ports of small devices, and the guest's panic.</summary>
     [Fact]
     public void InputsPortsAndPanic()
