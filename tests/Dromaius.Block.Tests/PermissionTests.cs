@@ -152,6 +152,25 @@ public sealed class PermissionTests : IDisposable
         node.Write(0, [1]);
     }
 
+    /// <summary>Filters lead to what is behind their image, and so do the images: each way is gone once.</summary>
+    [Fact]
+    public void WhoReadsIsFoundInALongChainOfFilters()
+    {
+        const int depth = 60;
+        _graph.SetThrottleGroup("t", new ThrottleConfig());
+        for (var i = 0; i < depth; i++)
+        {
+            Make($"c{i}.qcow2", "qcow2", "");
+            _ = _graph.AddNode(BlockOptions.Parse($"driver=qcow2,node-name=c{i},file.driver=file,file.filename={_folder[$"c{i}.qcow2"]},read-only=on,"
+                + $"backing={(i == 0 ? "" : $"t{i - 1}")}"));
+            _ = _graph.AddNode(BlockOptions.Parse($"driver=throttle,node-name=t{i},throttle-group=t,file=c{i},read-only=on"));
+        }
+
+        _ = _graph.AddBackend("d", _graph.Nodes[$"t{depth - 2}"].Retain());
+        Assert.True(_graph.IsRead(_graph.Nodes["c0"]));
+        Assert.False(_graph.IsRead(_graph.Nodes[$"c{depth - 1}"]));
+    }
+
     [Fact]
     public void QemuSeesTheLocks()
     {

@@ -514,7 +514,9 @@ public sealed class BlockGraph : IDisposable
     {
         return AllBackends.Select(static b => b.Node).Concat(Exports.All.Select(static e => e.Export.Node)).Any(Reaches);
 
-        bool Reaches(BlockNode? from) => from != null && (from == node || Reaches(from.File) || Reaches(from.Backing));
+        // A filter has its image's backing image too: that way would be gone twice at each of them.
+        bool Reaches(BlockNode? from) =>
+            from != null && (from == node || Reaches(Chain.Below(from)) || (!Chain.IsFilter(from) && Reaches(from.File)));
     }
 
     /// <summary>Does something now, or when the changes that are being made together have all been made.</summary>
