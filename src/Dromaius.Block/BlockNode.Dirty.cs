@@ -85,6 +85,13 @@ public abstract partial class BlockNode
     {
     }
 
+    /// <summary>Throws when a bitmap could not follow the node to a size.</summary>
+    private void CheckDirtyBitmaps(long length)
+    {
+        foreach (var bitmap in _dirty)
+            DirtyBitmap.CheckSize(length, bitmap.Granularity);
+    }
+
     /// <summary>Lets the bitmaps follow the size of the node.</summary>
     private void ResizeDirtyBitmaps(long length)
     {

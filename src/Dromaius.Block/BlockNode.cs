@@ -168,6 +168,7 @@ public abstract partial class BlockNode : IDisposable
     /// <summary>Changes the virtual size; what is behind the old end reads as zeroes.</summary>
     public void Resize(long length)
     {
+        CheckDirtyBitmaps(length);
         ResizeCore(length);
         ResizeDirtyBitmaps(length);
     }

@@ -53,9 +53,18 @@ public sealed class DirtyBitmap
 
     public static byte[] NewBits(long length, long granularity)
     {
-        var bytes = ((length + granularity - 1) / granularity + 7) / 8;
-        return bytes <= MaxBytes ? new byte[bytes] : throw new BlockException(BlockError.TooBig, "Too much space will be occupied by the bitmap. Use larger granularity");
+        CheckSize(length, granularity);
+        return new byte[BytesFor(length, granularity)];
     }
+
+    /// <summary>Throws when the bits for a node of some bytes would take too much memory.</summary>
+    public static void CheckSize(long length, long granularity)
+    {
+        if (BytesFor(length, granularity) > MaxBytes)
+            throw new BlockException(BlockError.TooBig, "Too much space will be occupied by the bitmap. Use larger granularity");
+    }
+
+    private static long BytesFor(long length, long granularity) => ((length / granularity) + (length % granularity != 0 ? 1 : 0) + 7) / 8;
 
     public void CheckFree()
     {
@@ -78,12 +87,12 @@ public sealed class DirtyBitmap
     /// <summary>A range was written.</summary>
     public void Mark(long offset, long length)
     {
-        length = Math.Min(length, Length - offset);
-        if (length <= 0 || offset < 0)
-            return;
-        var last = (offset + length - 1) >> GranularityBits;
         lock (_lock)
         {
+            length = Math.Min(length, Length - offset);
+            if (length <= 0 || offset < 0)
+                return;
+            var last = (offset + length - 1) >> GranularityBits;
             for (var bit = offset >> GranularityBits; bit <= last; bit++)
             {
                 ref var b = ref _bits[bit >> 3];

@@ -131,6 +131,17 @@ public sealed class DirtyBitmapTests : IDisposable
     }
 
     [Fact]
+    public void ASizeThatABitmapCannotFollowIsRefused()
+    {
+        var path = Path.Combine(_folder, "large.raw");
+        ImageFormats.Find("raw")!.Create(new CreateRequest(path, Size, new BlockOptions(), OpenFlags.Tool));
+        using var node = ImageOpener.Open(path, OpenFlags.Tool, "raw");
+        var bitmap = node.AddDirtyBitmap("b", 512);
+        Assert.Equal(BlockError.TooBig, Assert.Throws<BlockException>(() => node.Resize(4L << 40)).Error);
+        Assert.Equal((Size, Size), (node.Length, bitmap.Length));
+    }
+
+    [Fact]
     public void AnImageThatWasNotClosedHasInconsistentBitmaps()
     {
         var path = Make("c.qcow2");
