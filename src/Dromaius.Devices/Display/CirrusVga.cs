@@ -40,7 +40,7 @@ public sealed partial class CirrusVga : Vga
     private int _cursorX, _cursorY;
 
     /// <param name="clock">Times the retrace status.</param>
-    /// <param name="memorySize">Bytes of video memory: a power of two from 4 to 16 MiB.</param>
+    /// <param name="memorySize">Bytes of video memory: a power of two from 2 to 16 MiB.</param>
     /// <param name="hasBlitter">The engine works; drivers fail without it.</param>
     /// <param name="isIsa">The adapter of the ISA bus, which has no linear window.</param>
     public CirrusVga(Clock clock, ulong memorySize = 4 << 20, bool hasBlitter = true, bool isIsa = false)
