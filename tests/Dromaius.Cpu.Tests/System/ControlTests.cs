@@ -213,6 +213,8 @@ public sealed class ModelTests
         var model = X86Model.Parse(option, out var error);
         Assert.Null(error);
         Assert.Equal(name, model!.Name);
+        Assert.Null(X86Model.Parse(option + ",hv-relxed", out error));
+        Assert.Contains("hv-relxed", error);
     }
 
     [Fact]

@@ -127,11 +127,15 @@ public sealed partial class X86Model
         "lmce", "full-cpuid-auto-level", "fill-mtrr-mask", "kvm-no-smi-migration", "host-cache-info", "vmware-cpuid-freq",
         "tcg-cpuid", "tsc-frequency", "kvm-pv-eoi", "kvmclock", "kvm-asyncpf", "kvm-steal-time",
         "kvm-hint-dedicated",
+
+        // What a hypervisor would tell Windows of itself.
+        "hv-relaxed", "hv-vapic", "hv-spinlocks", "hv-vpindex", "hv-runtime", "hv-crash", "hv-time", "hv-synic", "hv-stimer", "hv-stimer-direct",
+        "hv-tlbflush", "hv-tlbflush-ext", "hv-tlbflush-direct", "hv-ipi", "hv-vendor-id", "hv-reset", "hv-frequencies", "hv-reenlightenment",
+        "hv-evmcs", "hv-avic", "hv-apicv", "hv-emsr-bitmap", "hv-xmm-input", "hv-passthrough", "hv-enforce-cpuid", "hv-no-nonarch-coresharing",
+        "hv-syndbg",
     ];
 
-    /// <summary>Those, and what a hypervisor would tell Windows of itself.</summary>
-    private static bool IsIgnored(string property) =>
-        IgnoredProperties.Contains(property) || property.StartsWith("hv-", StringComparison.Ordinal) || property.StartsWith("hv_", StringComparison.Ordinal);
+    private static bool IsIgnored(string property) => IgnoredProperties.Contains(property.Replace('_', '-'));
 
     /// <summary>The names of all models.</summary>
     public static IEnumerable<string> Names => Entries.Select(static e => e.Name);
