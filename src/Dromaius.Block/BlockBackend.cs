@@ -526,10 +526,7 @@ public sealed class BlockBackend : IDisposable
                     // Guest memory may change meanwhile: what is stored comes from the image.
                     var copy = new byte[n];
                     node.Read(offset + at, copy);
-                    if (copy.AsSpan().ContainsAnyExcept((byte)0))
-                        node.Write(offset + at, copy);
-                    else
-                        node.WriteZeroes(offset + at, n, false);
+                    node.WriteOrZero(offset + at, copy, mayUnmap: false);
                 }
 
                 at += n;
@@ -578,8 +575,8 @@ public sealed class BlockBackend : IDisposable
 
     private static void WriteDetecting(BlockNode node, long offset, ReadOnlySpan<byte> from)
     {
-        if (node.DetectZeroes != DetectZeroes.Off && !from.ContainsAnyExcept((byte)0))
-            node.WriteZeroes(offset, from.Length, node.DetectZeroes == DetectZeroes.Unmap);
+        if (node.DetectZeroes != DetectZeroes.Off)
+            node.WriteOrZero(offset, from, node.DetectZeroes == DetectZeroes.Unmap);
         else
             node.Write(offset, from);
     }

@@ -134,6 +134,15 @@ public abstract partial class BlockNode : IDisposable
         MarkDirty(offset, length);
     }
 
+    /// <summary>Writes bytes, as zeroes when that is all they are.</summary>
+    public void WriteOrZero(long offset, ReadOnlySpan<byte> from, bool mayUnmap)
+    {
+        if (from.ContainsAnyExcept((byte)0))
+            Write(offset, from);
+        else
+            WriteZeroes(offset, from.Length, mayUnmap);
+    }
+
     protected abstract void WriteCore(long offset, ReadOnlySpan<byte> from);
 
     protected virtual void WriteZeroesCore(long offset, long length, bool mayUnmap)

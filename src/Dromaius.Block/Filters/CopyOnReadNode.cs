@@ -34,10 +34,7 @@ public sealed class CopyOnReadNode(BlockNode inner, BlockNode? bottom = null) : 
                     var copy = new byte[n];
                     Inner.Read(offset + at, copy);
                     Inner.OnStep("cor_write");
-                    if (copy.AsSpan().ContainsAnyExcept((byte)0))
-                        Inner.Write(offset + at, copy);
-                    else
-                        Inner.WriteZeroes(offset + at, n, false);
+                    Inner.WriteOrZero(offset + at, copy, mayUnmap: false);
                 }
 
                 at += n;

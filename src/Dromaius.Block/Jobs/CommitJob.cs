@@ -100,9 +100,6 @@ internal static class Mirroring
         var part = buffer.AsSpan(0, length);
         from.Read(at, part);
         isRead = false;
-        if (part.ContainsAnyExcept((byte)0))
-            to.Write(at, part);
-        else
-            to.WriteZeroes(at, length, true);
+        to.WriteOrZero(at, part, mayUnmap: true);
     }
 }
